@@ -1,0 +1,251 @@
+//! The fold: events' facts in, payments, orders and their history out.
+//!
+//! A [`Ledger`] is a working set. The store loads into it what a batch touches,
+//! applies the batch, and writes back what changed; `prove` and the tests load
+//! nothing and apply everything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use crate::lattice::Join;
+use crate::money::Money;
+use crate::order::OrderPayment;
+use crate::status::text_enum;
+use crate::{Facts, ObjectKey, Order, Payment, Scope};
+
+text_enum! {
+    Subject {
+        Payment = "payment",
+        /// A payment's `dispute_status`.
+        PaymentDispute = "payment_dispute",
+        Order = "order",
+        Refund = "refund",
+        Dispute = "dispute",
+    }
+}
+
+/// A stored transition: one row of history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub subject: Subject,
+    pub id: String,
+    /// The payment through which it came.
+    pub payment_id: String,
+    /// `None` where the subject was not known before.
+    pub from: Option<&'static str>,
+    pub to: &'static str,
+}
+
+/// What one event says, and where.
+#[derive(Clone, Debug)]
+pub struct EventFacts {
+    pub scope: Scope,
+    pub facts: Facts,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its facts are part of this payment now (they may have been before).
+    Applied { payment_id: String, changes: Vec<Change> },
+    /// Nothing in it concerns a payment that anybody asked for. Its facts are kept.
+    Ignored,
+    /// It confirms or fails a payment that is not registered. Its facts are kept.
+    Waiting,
+}
+
+/// A payment with the facts that it is a function of.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub scope: Scope,
+    pub facts: Facts,
+    pub payment: Payment,
+    pub changed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderEntry {
+    pub due: Option<Money>,
+    /// `None` until a payment of it is visible.
+    pub order: Option<Order>,
+    pub changed: bool,
+}
+
+/// One account's working set.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    payments: BTreeMap<String, Entry>,
+    owners: HashMap<Scope, HashMap<ObjectKey, String>>,
+    orders: BTreeMap<String, OrderEntry>,
+    new_owners: Vec<(Scope, ObjectKey)>,
+    renamed: BTreeMap<String, String>,
+}
+
+impl Ledger {
+    /// Puts in a stored payment. Its view is derived anew, never read back.
+    pub fn load_payment(&mut self, scope: Scope, facts: Facts) {
+        if let Some(payment) = facts.payment(&scope) {
+            self.payments.entry(payment.id.clone()).or_insert(Entry { scope, facts, payment, changed: false });
+        }
+    }
+
+    /// Says to which stored payment an object belongs.
+    pub fn load_owner(&mut self, scope: Scope, key: ObjectKey, payment_id: String) {
+        self.owners.entry(scope).or_default().insert(key, payment_id);
+    }
+
+    /// Puts in a stored order; call it after its payments are in.
+    pub fn load_order(&mut self, id: String, due: Option<Money>) {
+        let order = self.order_of(&id, due);
+        self.orders.insert(id, OrderEntry { due, order, changed: false });
+    }
+
+    /// Takes in one event. The same events in any order, any number of times, end
+    /// in the same payments and orders.
+    pub fn apply(&mut self, event: &EventFacts) -> Outcome {
+        let EventFacts { scope, facts } = event;
+        let keys = facts.keys();
+        if keys.is_empty() {
+            return Outcome::Ignored;
+        }
+        let owners: BTreeSet<String> = self
+            .owners
+            .get(scope)
+            .map(|owners| keys.iter().filter_map(|key| owners.get(key).cloned()).collect())
+            .unwrap_or_default();
+        let before: Vec<Entry> = owners.iter().filter_map(|id| self.payments.remove(id)).collect();
+        let mut after = facts.clone();
+        for entry in &before {
+            after.join(entry.facts.clone());
+        }
+        let Some(payment) = after.payment(scope) else { return Outcome::Ignored };
+        let changes = self.settle(scope, before, after, payment.clone());
+        if payment.visible {
+            Outcome::Applied { payment_id: payment.id, changes }
+        } else if facts.creates && !(facts.refunds.is_empty() && facts.disputes.is_empty()) {
+            Outcome::Applied { payment_id: payment.id, changes } // A refund may come before its payment.
+        } else if facts.has_payment() {
+            Outcome::Waiting
+        } else {
+            Outcome::Ignored
+        }
+    }
+
+    /// Replaces the payments `before` by the one that they turned out to be.
+    fn settle(&mut self, scope: &Scope, before: Vec<Entry>, facts: Facts, payment: Payment) -> Vec<Change> {
+        let owners = self.owners.entry(scope.clone()).or_default();
+        for key in facts.keys() {
+            if owners.get(&key) != Some(&payment.id) {
+                owners.insert(key.clone(), payment.id.clone());
+                self.new_owners.push((scope.clone(), key));
+            }
+        }
+        let mut changes = Vec::new();
+        let previous = before.iter().find(|entry| entry.payment.id == payment.id).or(before.first());
+        payment_changes(previous.map(|entry| &entry.payment), &before, &payment, &mut changes);
+        let mut orders: BTreeSet<String> = before.iter().filter_map(|entry| order_id(&entry.payment)).collect();
+        orders.extend(order_id(&payment));
+        for entry in &before {
+            if entry.payment.id != payment.id {
+                self.renamed.insert(entry.payment.id.clone(), payment.id.clone());
+            }
+        }
+        let unchanged = before.len() == 1 && before[0].facts == facts;
+        let changed = !unchanged || before.iter().any(|entry| entry.changed);
+        let payment_id = payment.id.clone();
+        self.payments.insert(payment_id.clone(), Entry { scope: scope.clone(), facts, payment, changed });
+        if !unchanged {
+            for id in orders {
+                changes.extend(self.refresh_order(&id, &payment_id));
+            }
+        }
+        changes
+    }
+
+    fn order_of(&self, id: &str, due: Option<Money>) -> Option<Order> {
+        let visible = self.payments.values().map(|entry| &entry.payment).filter(|payment| payment.visible);
+        let payments: Vec<OrderPayment> =
+            visible.filter(|p| p.order_id.as_deref() == Some(id)).map(OrderPayment::from).collect();
+        (due.is_some() || !payments.is_empty()).then(|| Order::of(due, &payments))
+    }
+
+    fn refresh_order(&mut self, id: &str, payment_id: &str) -> Option<Change> {
+        let stored = self.orders.get(id);
+        let due = stored.and_then(|entry| entry.due);
+        let before = stored.and_then(|entry| entry.order.clone());
+        let was_changed = stored.is_some_and(|entry| entry.changed);
+        let order = self.order_of(id, due);
+        let change = order.as_ref().and_then(|now| {
+            let from = before.as_ref().map(|order| order.payment_status.as_str());
+            let to = now.payment_status.as_str();
+            (from != Some(to)).then(|| Change {
+                subject: Subject::Order,
+                id: id.to_owned(),
+                payment_id: payment_id.to_owned(),
+                from,
+                to,
+            })
+        });
+        let changed = was_changed || order != before;
+        self.orders.insert(id.to_owned(), OrderEntry { due, order, changed });
+        change
+    }
+
+    /// Payments by id, hidden ones too.
+    pub fn payments(&self) -> &BTreeMap<String, Entry> {
+        &self.payments
+    }
+
+    pub fn orders(&self) -> &BTreeMap<String, OrderEntry> {
+        &self.orders
+    }
+
+    /// Objects whose owner changed since they were loaded, with the owner.
+    pub fn new_owners(&self) -> impl Iterator<Item = (&Scope, &ObjectKey, &str)> {
+        self.new_owners.iter().filter_map(|(scope, key)| {
+            self.owners.get(scope).and_then(|owners| owners.get(key)).map(|owner| (scope, key, owner.as_str()))
+        })
+    }
+
+    /// Ids that payments had before facts showed that they are others, with where
+    /// they lead now.
+    pub fn renamed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.renamed.iter().map(|(old, new)| {
+            let mut end = new;
+            while let Some(next) = self.renamed.get(end).filter(|next| *next != old) {
+                end = next;
+            }
+            (old.as_str(), end.as_str())
+        })
+    }
+}
+
+/// An order belongs only to payments that are really there.
+fn order_id(payment: &Payment) -> Option<String> {
+    payment.order_id.clone().filter(|_| payment.visible)
+}
+
+fn payment_changes(previous: Option<&Payment>, before: &[Entry], payment: &Payment, changes: &mut Vec<Change>) {
+    let mut note = |subject, id: &str, from: Option<&'static str>, to: &'static str| {
+        if from != Some(to) {
+            let payment_id = payment.id.clone();
+            changes.push(Change { subject, id: id.to_owned(), payment_id, from, to });
+        }
+    };
+    if payment.visible {
+        let shown = previous.filter(|previous| previous.visible);
+        note(Subject::Payment, &payment.id, shown.map(|p| p.status.as_str()), payment.status.as_str());
+    }
+    let disputed = previous.map_or(crate::DisputeStatus::None, |previous| previous.dispute_status);
+    note(Subject::PaymentDispute, &payment.id, Some(disputed.as_str()), payment.dispute_status.as_str());
+    let was = |find: &dyn Fn(&Payment) -> Option<&'static str>| before.iter().find_map(|entry| find(&entry.payment));
+    for refund in &payment.refunds {
+        let from = was(&|p| p.refunds.iter().find(|r| r.id == refund.id).map(|r| r.status.as_str()));
+        note(Subject::Refund, &refund.id, from, refund.status.as_str());
+    }
+    for dispute in &payment.disputes {
+        let from = was(&|p| p.disputes.iter().find(|d| d.id == dispute.id).map(|d| d.status.as_str()));
+        note(Subject::Dispute, &dispute.id, from, dispute.status.as_str());
+    }
+}
