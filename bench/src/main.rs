@@ -1,1 +1,177 @@
-fn main() {}
+//! `bench`: the ceiling server, the load generator and the runs of `cargo xtask
+//! bench` and `cargo xtask soak`, which build this program and call it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use bench::load::{self, Amount, Pace};
+use bench::requests::{Requests, SECRET};
+use bench::{ceiling, compare, crash, now_seconds};
+use clap::{Args, Parser, Subcommand};
+
+/// The allocator that `quittance` uses, so that the ceiling is measured with it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures and crash-tests Quittance.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Serve the ceiling: HTTP and signature check, no database.
+    Ceiling {
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+    /// Load a server that runs already, and print what came of it.
+    Load(Load),
+    /// Measure the ceiling and Quittance in turn, and write the results.
+    Compare(Compare),
+    /// Kill Quittance under load, over and over, and look for what was lost.
+    Soak(Soak),
+}
+
+#[derive(Args)]
+struct Load {
+    /// Where the server listens.
+    #[arg(long)]
+    to: SocketAddr,
+    /// What its Stripe endpoint checks signatures with.
+    #[arg(long, default_value = SECRET)]
+    secret: String,
+    #[arg(long, default_value_t = 100_000)]
+    events: usize,
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    /// Requests a second; without it, as fast as replies come.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Send all events over and over for so long; without it, each is sent once.
+    #[arg(long)]
+    seconds: Option<u64>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args)]
+struct Compare {
+    /// The `quittance` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Where scratch databases are made: on the disk that counts.
+    #[arg(long)]
+    scratch: PathBuf,
+    /// Where the results are written.
+    #[arg(long)]
+    results: PathBuf,
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    #[arg(long, default_value_t = 200_000)]
+    events: usize,
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    /// Of the ceiling and of the open loop.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The server's `QUITTANCE_LOG`.
+    #[arg(long, default_value = "warn")]
+    log_level: String,
+}
+
+#[derive(Args)]
+struct Soak {
+    /// The `quittance` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Where scratch databases are made.
+    #[arg(long)]
+    scratch: PathBuf,
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+    /// Events a round.
+    #[arg(long, default_value_t = 4_000)]
+    events: usize,
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        What::Ceiling { listen } => {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(ceiling::serve(listen))
+        }
+        What::Load(arguments) => load(&arguments),
+        What::Compare(arguments) => compare(arguments),
+        What::Soak(arguments) => soak(arguments),
+    }
+}
+
+fn load(arguments: &Load) -> anyhow::Result<()> {
+    let mut requests = Requests::render(arguments.events, arguments.seed, now_seconds());
+    requests.sign(&arguments.secret, now_seconds());
+    let plan = load::Plan {
+        address: arguments.to,
+        connections: arguments.connections,
+        pace: arguments.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
+        amount: match arguments.seconds {
+            Some(seconds) => Amount::For(Duration::from_secs(seconds)),
+            None => Amount::Each((0..u32::try_from(arguments.events)?).collect()),
+        },
+    };
+    let report = load::run(&plan, &requests, &mut |_| ())?;
+    println!("{}", compare::line(&report));
+    ensure!(report.connections_lost == 0, "{} connections were lost", report.connections_lost);
+    Ok(())
+}
+
+fn compare(arguments: Compare) -> anyhow::Result<()> {
+    let plan = compare::Plan {
+        binary: arguments.binary.canonicalize()?,
+        bench: std::env::current_exe()?,
+        scratch: std::path::absolute(arguments.scratch)?,
+        rounds: arguments.rounds,
+        events: arguments.events,
+        connections: arguments.connections,
+        duration: Duration::from_secs(arguments.seconds),
+        seed: arguments.seed,
+        log_level: arguments.log_level,
+    };
+    let results = compare::run(&plan, &mut |line| eprintln!("{line}"))?;
+    let path = results.write(&arguments.results)?;
+    println!("{}", results.markdown());
+    eprintln!("written to {}", path.display());
+    if !results.reached_all() {
+        eprintln!("a target was missed");
+    }
+    Ok(())
+}
+
+fn soak(arguments: Soak) -> anyhow::Result<()> {
+    let plan = crash::Plan {
+        binary: arguments.binary.canonicalize()?,
+        scratch: std::path::absolute(arguments.scratch)?,
+        rounds: arguments.rounds,
+        events: arguments.events,
+        connections: arguments.connections,
+        seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..)),
+    };
+    println!("soak: {} rounds of {} events, seed {}", plan.rounds, plan.events, plan.seed);
+    let (mut kills, mut events) = (0, 0);
+    crash::run(&plan, |round| {
+        kills += round.kills.len();
+        events += round.events;
+        println!("{round}");
+    })?;
+    println!("soak: {kills} kills, {events} events, nothing lost, nothing twice");
+    Ok(())
+}

@@ -77,6 +77,13 @@ impl ChargeFacts {
         self.failed() && self.captured_at.is_some()
     }
 
+    /// The newest thing said that is not final. `Failed` is absorbing: a stale
+    /// snapshot with a later time does not make a failed charge pending again.
+    pub fn newest(&self) -> Option<(Timestamp, Phase)> {
+        let failed = self.failed();
+        self.newest.get().map(|(at, phase)| (at, if failed { Phase::Failed } else { phase }))
+    }
+
     /// What was collected, zero while it is authorised only, pending or failed.
     pub fn captured(&self) -> Minor {
         if self.captured_at.is_none() || self.failed() {
@@ -87,11 +94,11 @@ impl ChargeFacts {
     }
 
     /// What a partial capture, or a release, gave back. Gateways count it in
-    /// `amount_refunded`, but the customer never paid it.
+    /// `amount_refunded`, but the customer never paid it. What a bank took back
+    /// later had been captured all the same.
     pub fn released(&self) -> Minor {
-        match self.amount() {
-            Some(amount) => amount.less(self.captured()),
-            None => Minor::ZERO,
-        }
+        let Some(amount) = self.amount() else { return Minor::ZERO };
+        let all_of_it = || if self.captured_at.is_some() { amount } else { Minor::ZERO };
+        amount.less(self.amount_captured.get().unwrap_or_else(all_of_it))
     }
 }

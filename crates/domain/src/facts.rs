@@ -105,11 +105,25 @@ impl Facts {
         keys
     }
 
+    /// Every order that these facts name. The payment belongs to at most one of
+    /// them, but to which can change with each further fact.
+    pub fn order_ids(&self) -> BTreeSet<&str> {
+        let intents = self.intents.values().filter_map(|intent| intent.details.get());
+        let sessions = self.sessions.values().filter_map(|session| session.details.get());
+        let charges = self.charges.values().filter_map(|charge| charge.details.get());
+        intents.chain(sessions).chain(charges).filter_map(|details| details.order_id.as_deref()).collect()
+    }
+
     /// The id of the payment that these facts make: derived from the object that
     /// names it best, so that it is the same whatever came first. `None` without
     /// any object.
     pub fn payment_id(&self, scope: &Scope) -> Option<String> {
         let keys = self.keys();
-        keys.first().map(|key| scope.derived_id("pay", &key.id)) // Keys sort by `ObjectKind`, then id.
+        keys.first().map(|key| match key.kind {
+            // Keys sort by `ObjectKind`, then id.
+            ObjectKind::Intent => scope.derived_id("pay", &key.id),
+            // Not every gateway's ids differ between kinds: its charge 43 is not its intent 43.
+            kind => scope.hashed_id("pay", &[kind.as_str(), &key.id]),
+        })
     }
 }

@@ -76,9 +76,14 @@ impl Scope {
     /// The id of what a gateway's object makes here: the same whenever, wherever
     /// and in whatever order it is derived. `prefix` is `pay`, `rfd` or `dsp`.
     pub fn derived_id(&self, prefix: &str, object_id: &str) -> String {
+        self.hashed_id(prefix, &[object_id])
+    }
+
+    /// As [`Self::derived_id`], of an object that one id alone may not tell apart.
+    pub(crate) fn hashed_id(&self, prefix: &str, object: &[&str]) -> String {
         const ID_BYTES: usize = 16;
         let mut hash = Sha256::new();
-        for part in [self.account.as_str(), &self.gateway, self.mode.as_str(), object_id] {
+        for part in [self.account.as_str(), &self.gateway, self.mode.as_str()].iter().chain(object) {
             hash.update((part.len() as u64).to_be_bytes()); // Lengths keep ("ab","c") from ("a","bc").
             hash.update(part);
         }

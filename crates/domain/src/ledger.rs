@@ -95,7 +95,9 @@ impl Ledger {
         self.owners.entry(scope).or_default().insert(key, payment_id);
     }
 
-    /// Puts in a stored order; call it after its payments are in.
+    /// Puts in a stored order; call it after its payments are in. To load for a
+    /// batch: every order in [`Facts::order_ids`] of its events and of the payments
+    /// that they touch, each with all of its payments.
     pub fn load_order(&mut self, id: String, due: Option<Money>) {
         let order = self.order_of(&id, due);
         self.orders.insert(id, OrderEntry { due, order, changed: false });
@@ -115,16 +117,18 @@ impl Ledger {
             .map(|owners| keys.iter().filter_map(|key| owners.get(key).cloned()).collect())
             .unwrap_or_default();
         let before: Vec<Entry> = owners.iter().filter_map(|id| self.payments.remove(id)).collect();
+        debug_assert_eq!(before.len(), owners.len(), "a payment that owns one of these objects was not loaded");
         let mut after = facts.clone();
         for entry in &before {
             after.join(entry.facts.clone());
         }
         let Some(payment) = after.payment(scope) else { return Outcome::Ignored };
-        let changes = self.settle(scope, before, after, payment.clone());
-        if payment.visible {
-            Outcome::Applied { payment_id: payment.id, changes }
-        } else if facts.creates && !(facts.refunds.is_empty() && facts.disputes.is_empty()) {
-            Outcome::Applied { payment_id: payment.id, changes } // A refund may come before its payment.
+        let (payment_id, visible) = (payment.id.clone(), payment.visible);
+        let changes = self.settle(scope, before, after, payment);
+        // A refund or a dispute may come before its payment.
+        let early = facts.creates && !(facts.refunds.is_empty() && facts.disputes.is_empty());
+        if visible || early || !changes.is_empty() {
+            Outcome::Applied { payment_id, changes }
         } else if facts.has_payment() {
             Outcome::Waiting
         } else {
@@ -142,8 +146,9 @@ impl Ledger {
             }
         }
         let mut changes = Vec::new();
-        let previous = before.iter().find(|entry| entry.payment.id == payment.id).or(before.first());
-        payment_changes(previous.map(|entry| &entry.payment), &before, &payment, &mut changes);
+        if facts.creates {
+            payment_changes(&before, &payment, &mut changes);
+        }
         let mut orders: BTreeSet<String> = before.iter().filter_map(|entry| order_id(&entry.payment)).collect();
         orders.extend(order_id(&payment));
         for entry in &before {
@@ -226,20 +231,32 @@ fn order_id(payment: &Payment) -> Option<String> {
     payment.order_id.clone().filter(|_| payment.visible)
 }
 
-fn payment_changes(previous: Option<&Payment>, before: &[Entry], payment: &Payment, changes: &mut Vec<Change>) {
+/// History begins when an endpoint that makes payments takes part: what was said
+/// before that gave no rows, so nothing can have changed *from* it.
+fn payment_changes(before: &[Entry], payment: &Payment, changes: &mut Vec<Change>) {
+    let known: Vec<&Payment> = before.iter().filter(|entry| entry.facts.creates).map(|entry| &entry.payment).collect();
     let mut note = |subject, id: &str, from: Option<&'static str>, to: &'static str| {
         if from != Some(to) {
             let payment_id = payment.id.clone();
             changes.push(Change { subject, id: id.to_owned(), payment_id, from, to });
         }
     };
+    // Where several turn out to be one, one that differs counts, so that the last
+    // row of their common history is the state; the one that keeps its id first.
+    let pick = |candidates: Vec<&Payment>, to: &'static str, text: &dyn Fn(&Payment) -> &'static str| {
+        let differs = |p: &&&Payment| text(p) != to;
+        let same_id = candidates.iter().filter(differs).find(|p| p.id == payment.id);
+        same_id.or(candidates.iter().find(differs)).or(candidates.first()).map(|p| text(p))
+    };
     if payment.visible {
-        let shown = previous.filter(|previous| previous.visible);
-        note(Subject::Payment, &payment.id, shown.map(|p| p.status.as_str()), payment.status.as_str());
+        let visible = known.iter().copied().filter(|p| p.visible).collect();
+        let to = payment.status.as_str();
+        note(Subject::Payment, &payment.id, pick(visible, to, &|p| p.status.as_str()), to);
     }
-    let disputed = previous.map_or(crate::DisputeStatus::None, |previous| previous.dispute_status);
-    note(Subject::PaymentDispute, &payment.id, Some(disputed.as_str()), payment.dispute_status.as_str());
-    let was = |find: &dyn Fn(&Payment) -> Option<&'static str>| before.iter().find_map(|entry| find(&entry.payment));
+    let to = payment.dispute_status.as_str();
+    let disputed = pick(known.clone(), to, &|p| p.dispute_status.as_str());
+    note(Subject::PaymentDispute, &payment.id, disputed.or(Some(crate::DisputeStatus::None.as_str())), to);
+    let was = |find: &dyn Fn(&Payment) -> Option<&'static str>| known.iter().find_map(|p| find(p));
     for refund in &payment.refunds {
         let from = was(&|p| p.refunds.iter().find(|r| r.id == refund.id).map(|r| r.status.as_str()));
         note(Subject::Refund, &refund.id, from, refund.status.as_str());

@@ -97,6 +97,9 @@ impl Facts {
         if missing {
             flags.insert(Flag::RefundMissing);
         }
+        if success.is_some() && self.canceled() {
+            flags.insert(Flag::SucceededAndCanceled); // One object says this, another that.
+        }
         if captured > Minor::ZERO && refunded > captured {
             flags.insert(Flag::RefundedMoreThanCaptured);
         }
@@ -139,7 +142,7 @@ impl Facts {
     }
 
     /// The payment intent's word before the session's before the charge's.
-    fn details(&self) -> impl Iterator<Item = &Details> {
+    pub(crate) fn details(&self) -> impl Iterator<Item = &Details> {
         let intents = self.intents.values().filter_map(|intent| intent.details.get());
         let sessions = self.sessions.values().filter_map(|session| session.details.get());
         let charges = self.charges.values().filter_map(|charge| charge.details.get());
@@ -204,7 +207,7 @@ impl Facts {
     fn newest(&self) -> Option<(Timestamp, Phase)> {
         let intents = self.intents.values().filter_map(|intent| intent.newest.get());
         let sessions = self.sessions.values().filter_map(|session| session.newest.get());
-        let charges = self.charges.values().filter_map(|charge| charge.newest.get());
+        let charges = self.charges.values().filter_map(ChargeFacts::newest);
         intents.chain(sessions).chain(charges).max()
     }
 
@@ -219,10 +222,15 @@ impl Facts {
         of_intents.chain(of_charges).collect::<BTreeSet<_>>().len()
     }
 
-    /// A refund's charge: the one it names, else the payment's only one.
+    /// A refund's charge: the one it names, else the payment's only one, else the
+    /// only one that collected money (attempts that failed are charges too).
     fn charge_of_refund<'a>(&'a self, refund: &'a RefundFacts) -> Option<&'a str> {
         let only = || (self.charges.len() == 1).then(|| self.charges.keys().next()).flatten();
-        refund.charges.first().or_else(only).map(String::as_str)
+        let only_captured = || {
+            let mut captured = self.charges.iter().filter(|(_, charge)| charge.captured_at.is_some());
+            captured.next().filter(|_| captured.next().is_none()).map(|(id, _)| id)
+        };
+        refund.charges.first().or_else(only).or_else(only_captured).map(String::as_str)
     }
 
     fn refunded(&self) -> Refunded {
@@ -244,8 +252,12 @@ impl Facts {
             let witness = charge.and_then(|charge| charge.amount_refunded.get()).unwrap_or_default();
             let released = charge.map(ChargeFacts::released).unwrap_or_default();
             // What a partial capture released can be listed as a refund too: it is
-            // when the refunds that are known account for all that was counted.
-            let listed_release = if witness > Minor::ZERO && known == witness { released } else { Minor::ZERO };
+            // when one of just that amount is known, and the refunds that are known
+            // account for all that was counted, the release included.
+            let is_release =
+                |refund: &&RefundFacts| refund.status() == RefundStatus::Succeeded && refund.amount() == released;
+            let listed = witness >= released && known >= witness && refunds.iter().copied().any(|r| is_release(&r));
+            let listed_release = if listed { released } else { Minor::ZERO };
             if witness.less(released) > known {
                 total.refunded = total.refunded.plus(witness.less(released));
                 total.missing = true;
@@ -292,7 +304,9 @@ impl Facts {
         // A session may show the payer's own currency, and a dispute the bank's.
         let intents = self.intents.values().filter_map(|intent| intent.details.get());
         let charges = self.charges.values().filter_map(|charge| charge.details.get());
-        let currencies: BTreeSet<_> = intents.chain(charges).filter_map(|details| details.currency).collect();
+        let refunds = self.refunds.values().flat_map(|refund| refund.currencies.iter().copied());
+        let currencies: BTreeSet<_> =
+            intents.chain(charges).filter_map(|details| details.currency).chain(refunds).collect();
         raise(currencies.len() > 1, Flag::CurrencyDisagrees);
         raise(!self.thin.is_empty(), Flag::NotFetched);
         flags

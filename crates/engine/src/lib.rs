@@ -1,1 +1,65 @@
+//! What runs: deliveries become durable in [`intake`], stored events become state
+//! in [`apply`], and [`sweep`] keeps the database in shape.
 
+pub mod apply;
+pub mod clock;
+pub mod intake;
+pub mod rebuild;
+pub mod sweep;
+
+use std::sync::Arc;
+
+use store::Store;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+pub use clock::Clock;
+pub use intake::{Intake, Refused};
+
+/// The engine's tasks and the way in.
+#[derive(Debug)]
+pub struct Engine {
+    intake: Intake,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Engine {
+    /// Starts the tasks on the current runtime. What an earlier process left behind
+    /// is taken up at once.
+    pub fn start(store: Store, clock: Clock) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let work = Arc::new(Notify::new());
+        let (intake, inbox) = intake::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(intake::run(store.clone(), clock.clone(), inbox, work.clone()));
+        tasks.spawn(apply::run(store.clone(), clock, work, stopped.clone()));
+        tasks.spawn(sweep::run(store, stopped));
+        Self { intake, stop, tasks }
+    }
+
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
+    /// Resolves when a task ended although nobody stopped it: the process must not
+    /// go on without it.
+    pub async fn failed(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "an engine task died");
+        }
+    }
+
+    /// Stores what was submitted, finishes the batch under way and ends. Call it
+    /// when no more deliveries come in. What is not applied yet is on disk.
+    pub async fn stop(self) {
+        let Self { intake, stop, mut tasks } = self;
+        drop(intake); // The intake task ends with its last sender.
+        stop.send_replace(true);
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an engine task died while stopping");
+            }
+        }
+    }
+}

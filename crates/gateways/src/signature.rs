@@ -26,7 +26,9 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Signed with the secret at this index.
-    Valid { secret: usize },
+    Valid {
+        secret: usize,
+    },
     Invalid(Reason),
 }
 

@@ -1,1 +1,126 @@
+//! What is kept, and how. The only crate that names sqlx.
+//!
+//! Callers speak in whole batches and domain words: [`Store::accept`] makes
+//! deliveries durable, [`Store::claim`] and [`Store::apply`] turn them into state,
+//! the rest reads. Every call names the account that it is about.
 
+mod accept;
+mod apply;
+mod chain;
+mod events;
+mod history;
+mod keys;
+mod orders;
+mod payments;
+mod rebuild;
+mod rows;
+mod sqlite;
+
+use std::path::Path;
+
+use sqlx::SqlitePool;
+
+pub use accept::{NewEvent, Receipt};
+pub use apply::{Attempt, Claimed, Prepared, Settled};
+pub use chain::{ChainFault, ChainReport};
+pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
+pub use history::HistoryRow;
+pub use keys::{ApiKey, KeyScope};
+pub use orders::OrderRow;
+pub use payments::{PaymentFilter, PaymentRow};
+pub use rebuild::{StoredOrder, StoredPayment, StoredStatement};
+
+/// The data, on one database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Holds one connection: SQLite has one writer, and waiting for it here is
+    /// fair and cheap, which waiting for its file lock is not.
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was to be written contradicts what is there.
+    #[error("{0} is there already")]
+    Conflict(&'static str),
+    /// Nothing was written, and trying again may work.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    #[error("row {row} of table {table} is corrupt: {why}")]
+    Corrupt { table: &'static str, row: String, why: String },
+    #[error("the database refused: {0}")]
+    Db(#[source] sqlx::Error),
+    #[error("{0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("{0:?} is not a database URL: it is `sqlite:FILE`")]
+    Url(String),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// SQLite's result codes that pass: busy, locked, out of memory, I/O error, full,
+/// cannot open. <https://www.sqlite.org/rescode.html>
+const TRANSIENT_SQLITE_CODES: [i32; 6] = [5, 6, 7, 10, 13, 14];
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let transient = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                true
+            }
+            sqlx::Error::Database(refusal) => refusal
+                .code()
+                .and_then(|code| code.parse::<i32>().ok())
+                .is_some_and(|code| TRANSIENT_SQLITE_CODES.contains(&(code & 0xff))),
+            _ => false,
+        };
+        if transient { Self::Unavailable(error) } else { Self::Db(error) }
+    }
+}
+
+impl Error {
+    fn corrupt(table: &'static str, row: impl ToString, why: impl ToString) -> Self {
+        Self::Corrupt { table, row: row.to_string(), why: why.to_string() }
+    }
+}
+
+impl Store {
+    /// Opens the database that `url` names (`sqlite:quittance.db`), making the file
+    /// if there is none. Brings no schema: call [`Store::migrate`].
+    pub async fn open(url: &str) -> Result<Self> {
+        let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        match path {
+            Some(path) if !path.is_empty() && !path.starts_with(':') => sqlite::open(Path::new(path)).await,
+            _ => Err(Error::Url(url.to_owned())),
+        }
+    }
+
+    /// Brings the schema to this version. Safe beside other processes.
+    pub async fn migrate(&self) -> Result<()> {
+        sqlite::migrate(&self.writer).await
+    }
+
+    /// Whether the schema is this version's; false where `migrate` has to run.
+    pub async fn is_migrated(&self) -> Result<bool> {
+        sqlite::is_migrated(&self.reader).await
+    }
+
+    /// Copies what was committed from the log into the database file, without
+    /// holding up acceptance for long. Call it now and then.
+    pub async fn checkpoint(&self) -> Result<()> {
+        sqlite::checkpoint(self).await
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        Ok(())
+    }
+
+    /// Finishes what is under way and closes every connection.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,182 @@
+//! The real binary on a scratch database: start it, ask it, check it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+use crate::process::{self, Server};
+use crate::reply;
+use crate::requests::SECRET;
+
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// The API's own limit on a page.
+const PAGE_LEN: usize = 200;
+
+/// A `quittance` binary with a directory and a SQLite database of its own.
+#[derive(Clone, Debug)]
+pub struct Quittance {
+    binary: PathBuf,
+    directory: PathBuf,
+    log_level: String,
+}
+
+/// The part of the health reply that is of use here.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Health {
+    pub status: String,
+    pub backlog: u64,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    data: Vec<Event>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    event_id: String,
+    state: String,
+}
+
+impl Quittance {
+    /// `directory` exists and is empty, or is that of an earlier run.
+    pub fn new(binary: &Path, directory: &Path, log_level: &str) -> Self {
+        Self { binary: binary.to_owned(), directory: directory.to_owned(), log_level: log_level.to_owned() }
+    }
+
+    /// A command of the binary, on this database and in this directory, so that no
+    /// configuration file of the caller's is found.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env("DATABASE_URL", format!("sqlite:{}", self.directory.join("quittance.db").display()))
+            .env("STRIPE_WEBHOOK_SECRET", SECRET)
+            .env("QUITTANCE_LOG", &self.log_level);
+        for name in ["QUITTANCE_LISTEN", "PORT", "STRIPE_SECRET_KEY", "LOGGING_SERVICE_URL"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Serves on a free port.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn serve(&self) -> anyhow::Result<Server> {
+        Server::start(&mut self.command(&["serve", "--listen", "127.0.0.1:0"]), &self.log())
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("serve.log")
+    }
+
+    /// Runs a command to its end and returns its standard output.
+    ///
+    /// # Errors
+    /// When it fails: with what it said.
+    pub fn output(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command(arguments).output().with_context(|| format!("cannot run {}", self.binary.display()))?;
+        ensure!(
+            output.status.success(),
+            "`quittance {}` failed ({}): {}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// A new key that may read.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn read_key(&self) -> anyhow::Result<String> {
+        Ok(self.output(&["keys", "create", "--scope", "read"])?.trim().to_owned())
+    }
+}
+
+/// # Errors
+/// When the server does not answer, or not in the form that is documented.
+pub fn health(address: SocketAddr) -> anyhow::Result<Health> {
+    let (_, body) = get(address, "/api/webhooks/health", None)?;
+    serde_json::from_slice(&body).context("the health reply is not what is documented")
+}
+
+/// Waits until nothing that was accepted is still to be applied.
+///
+/// # Errors
+/// When that takes longer than `wait_max`, or the server goes away.
+pub fn wait_until_applied(address: SocketAddr, wait_max: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + wait_max;
+    loop {
+        let backlog = health(address)?.backlog;
+        if backlog == 0 {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{backlog} events are still not applied after {wait_max:?}");
+        }
+        process::pause();
+    }
+}
+
+/// Every stored event's id, with the states under which it is listed: one each, if
+/// it is stored once.
+///
+/// # Errors
+/// When the listing fails, or is not in the form that is documented.
+pub fn events(address: SocketAddr, key: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut cursor = String::new();
+    loop {
+        let (status, body) = get(address, &format!("/api/webhooks/events?limit={PAGE_LEN}{cursor}"), Some(key))?;
+        ensure!(status == 200, "listing events: {status} {}", String::from_utf8_lossy(&body));
+        let page: Page = serde_json::from_slice(&body).context("the listing is not what is documented")?;
+        for event in page.data {
+            events.entry(event.event_id).or_default().push(event.state);
+        }
+        match page.next_cursor {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(events),
+        }
+    }
+}
+
+/// One GET on a connection of its own: status and body.
+///
+/// # Errors
+/// When there is no whole reply in time.
+pub fn get(address: SocketAddr, path: &str, key: Option<&str>) -> anyhow::Result<(u16, Vec<u8>)> {
+    let authorization = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
+    send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n").as_bytes())
+}
+
+/// Sends whole request bytes on a connection of their own: status and body.
+///
+/// # Errors
+/// When there is no whole reply in time.
+pub fn send(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect_timeout(&address, REQUEST_MAX)?;
+    stream.set_read_timeout(Some(REQUEST_MAX))?;
+    stream.write_all(request)?;
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        if let Some(reply) = reply::read(&bytes)? {
+            return Ok((reply.status, bytes[reply.head_len..reply.len].to_vec()));
+        }
+        let len = stream.read(&mut chunk)?;
+        ensure!(len > 0, "the server closed the connection within a reply");
+        bytes.extend_from_slice(&chunk[..len]);
+    }
+}

@@ -1,0 +1,16 @@
+//! The crate's contract: whatever the order, the grouping and the number of
+//! deliveries, one set of facts makes one state, and the right one.
+
+mod history;
+mod lattice;
+
+mod last_write_wins;
+mod lattice_check;
+mod lives;
+mod loading;
+mod money;
+mod orderings;
+mod payment_ids;
+mod permutations;
+mod rules;
+mod said;

@@ -1,0 +1,209 @@
+//! From stored events to state. There is one way, whether an event was accepted a
+//! moment ago, left behind by a crash, is due for another try, or is replayed: it
+//! is due in the store, and is claimed from there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::lattice::Join;
+use domain::{AccountId, EventFacts, Facts, Outcome, retry};
+use gateways::{Gateway, NotAnEvent, Statement};
+use store::{Attempt, Claimed, Prepared, Settled, Store};
+use tokio::sync::{Notify, watch};
+
+use crate::Clock;
+
+/// Events in one applying transaction: short enough not to keep acceptance waiting.
+const BATCH_MAX: u32 = 128;
+/// How often to look for what became due without anybody saying so: retries, and
+/// events that another process put back.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause after the database was away.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why an event could not be applied.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    NotAnEvent(#[from] NotAnEvent),
+    #[error("no gateway {0:?} is known")]
+    UnknownGateway(String),
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    #[error("a defect in Quittance: applying it panicked")]
+    Panicked,
+}
+
+impl Failure {
+    /// Not the event's fault.
+    const fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Unavailable(_)))
+    }
+}
+
+/// Applies whatever is due until `stopped`; then finishes the batch under way.
+pub(crate) async fn run(store: Store, clock: Clock, work: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        let pause = match apply_due(&store, &clock).await {
+            Ok(0) => SWEEP_INTERVAL,
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::error!(%error, "applying is held up");
+                AWAY_PAUSE
+            }
+        };
+        tokio::select! {
+            () = work.notified(), if pause == SWEEP_INTERVAL => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
+/// Applies one batch of each account that has something due. Returns how many
+/// events were settled or failed; an error when the database is away.
+pub async fn apply_due(store: &Store, clock: &Clock) -> store::Result<usize> {
+    let mut count = 0;
+    for account in store.accounts_due(clock.now()).await? {
+        let claimed = store.claim(&account, clock.now(), BATCH_MAX).await?;
+        count += claimed.len();
+        apply_batch(store, clock, &account, claimed).await?;
+    }
+    Ok(count)
+}
+
+async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, claimed: Vec<Claimed>) -> store::Result<()> {
+    let mut prepared = Vec::with_capacity(claimed.len());
+    let mut events = Vec::with_capacity(claimed.len());
+    for event in claimed {
+        match prepare(&event) {
+            Ok(ready) => {
+                prepared.push(ready);
+                events.push(event);
+            }
+            Err(failure) => fail(store, clock, account, &event, failure).await?,
+        }
+    }
+    match apply(store, clock, account, prepared.clone()).await {
+        Ok(settled) => {
+            for (event, settled) in events.iter().zip(&settled) {
+                log_settled(event, settled);
+            }
+            Ok(())
+        }
+        Err(failure) if failure.is_outage() => outage(failure),
+        // One of them poisons the batch: apart, each succeeds or fails by itself.
+        Err(_) => {
+            for (event, ready) in events.iter().zip(prepared) {
+                match apply(store, clock, account, vec![ready]).await {
+                    Ok(settled) => settled.iter().for_each(|settled| log_settled(event, settled)),
+                    Err(failure) if failure.is_outage() => return outage(failure),
+                    Err(failure) => fail(store, clock, account, event, failure).await?,
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn outage(failure: Failure) -> store::Result<()> {
+    match failure {
+        Failure::Store(error) => Err(error),
+        Failure::NotAnEvent(_) | Failure::UnknownGateway(_) | Failure::Panicked => Ok(()),
+    }
+}
+
+/// In a task of its own, so that a panic fails the batch and not the loop.
+async fn apply(
+    store: &Store,
+    clock: &Clock,
+    account: &AccountId,
+    batch: Vec<Prepared>,
+) -> Result<Vec<Settled>, Failure> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (store, account, now) = (store.clone(), account.clone(), clock.now());
+    let task = tokio::spawn(async move { store.apply(&account, &batch, now).await });
+    Ok(task.await.map_err(|_| Failure::Panicked)??)
+}
+
+/// What a claimed event states, all of its renderings together.
+fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
+    let gateway =
+        Gateway::parse(&event.scope.gateway).ok_or_else(|| Failure::UnknownGateway(event.scope.gateway.clone()))?;
+    let bodies = std::iter::once(&event.body).chain(&event.renderings).map(Vec::as_slice);
+    let statement = state(gateway, bodies, event.creates)?;
+    Ok(Prepared {
+        seq: event.seq,
+        facts: EventFacts { scope: event.scope.clone(), facts: statement.facts },
+        object_id: statement.object_id,
+        needs_fetch: statement.needs_fetch,
+    })
+}
+
+/// What an event states in all of its renderings. A panic is the event's failure.
+fn state<'a>(gateway: Gateway, bodies: impl Iterator<Item = &'a [u8]>, creates: bool) -> Result<Statement, Failure> {
+    let mut whole = Statement::default();
+    for body in bodies {
+        let statement = catch_unwind(AssertUnwindSafe(|| gateway.normalise(body))).map_err(|_| Failure::Panicked)??;
+        whole.facts.join(statement.facts);
+        whole.object_id = whole.object_id.or(statement.object_id);
+        whole.needs_fetch |= statement.needs_fetch;
+    }
+    whole.facts.creates = creates && !whole.facts.is_empty();
+    Ok(whole)
+}
+
+/// As [`state`], for bodies that were applied before; `None` if they cannot be read.
+pub(crate) fn restate(gateway: Gateway, bodies: &[Vec<u8>], creates: bool) -> Option<Facts> {
+    state(gateway, bodies.iter().map(Vec::as_slice), creates).ok().map(|statement| statement.facts)
+}
+
+/// What applying these events would do, without doing it. Pairs of an event's id
+/// and its outcome; events that cannot be read are left out.
+pub async fn preview(store: &Store, account: &AccountId, claimed: &[Claimed]) -> store::Result<Vec<(String, Outcome)>> {
+    let ready: Vec<(&Claimed, Prepared)> =
+        claimed.iter().filter_map(|event| Some((event, prepare(event).ok()?))).collect();
+    let prepared: Vec<Prepared> = ready.iter().map(|(_, prepared)| prepared.clone()).collect();
+    let outcomes = store.preview(account, &prepared).await?;
+    Ok(ready.iter().map(|(event, _)| event.event_id.clone()).zip(outcomes).collect())
+}
+
+async fn fail(
+    store: &Store,
+    clock: &Clock,
+    account: &AccountId,
+    event: &Claimed,
+    failure: Failure,
+) -> store::Result<()> {
+    let number = event.attempts + 1;
+    let now = clock.now();
+    let retry_at = retry::backoff_micros(number, fastrand::f64()).map(|micros| now.plus_micros(micros));
+    let error = failure.to_string();
+    if retry_at.is_some() {
+        tracing::warn!(event_id = event.event_id, attempt = number, error, "Applying failed, will try again");
+    } else {
+        tracing::error!(event_id = event.event_id, attempt = number, error, "Applying failed for good: event is dead");
+    }
+    store.fail(account, &Attempt { seq: event.seq, number, error: &error, retry_at }, now).await
+}
+
+fn log_settled(event: &Claimed, settled: &Settled) {
+    let Settled::Done(outcome) = settled else { return };
+    let (outcome, payment_id) = match outcome {
+        Outcome::Applied { payment_id, .. } => ("applied", payment_id.as_str()),
+        Outcome::Ignored => ("ignored", ""),
+        Outcome::Waiting => ("waiting", ""),
+    };
+    tracing::info!(
+        event_id = event.event_id,
+        endpoint = event.endpoint,
+        account = %event.scope.account,
+        outcome,
+        payment_id,
+        "Processing webhook event: {}",
+        event.event_type
+    );
+}

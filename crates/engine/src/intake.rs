@@ -1,0 +1,84 @@
+//! The way in: deliveries wait in a bounded queue, and everything that waits is
+//! written in one transaction.
+
+use std::sync::Arc;
+
+use store::{NewEvent, Receipt, Store};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::Clock;
+
+/// Deliveries in one transaction.
+const BATCH_MAX: usize = 256;
+/// Deliveries that may wait.
+const QUEUE_LEN_MAX: usize = 4096;
+/// Bytes of bodies that may wait.
+const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Hands deliveries in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Submission>,
+    bytes: Arc<Semaphore>,
+}
+
+/// Nothing was stored; the sender has to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("too much is waiting to be stored")]
+    Full,
+    #[error("the database did not take it")]
+    Unavailable,
+}
+
+#[derive(Debug)]
+pub struct Submission {
+    event: NewEvent,
+    reply: oneshot::Sender<Receipt>,
+    /// Holds the body's share of `QUEUE_BYTES_MAX` until it is stored.
+    _bytes: OwnedSemaphorePermit,
+}
+
+pub(crate) fn channel() -> (Intake, mpsc::Receiver<Submission>) {
+    let (queue, inbox) = mpsc::channel(QUEUE_LEN_MAX);
+    (Intake { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, inbox)
+}
+
+impl Intake {
+    /// Returns once the delivery is on disk. Never waits for room: a full queue
+    /// refuses at once, so that the sender learns it while it still listens.
+    pub async fn submit(&self, event: NewEvent) -> Result<Receipt, Refused> {
+        let share = u32::try_from(event.body.len()).map_err(|_| Refused::Full)?;
+        let bytes = self.bytes.clone().try_acquire_many_owned(share).map_err(|_| Refused::Full)?;
+        let (reply, stored) = oneshot::channel();
+        self.queue.try_send(Submission { event, reply, _bytes: bytes }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Refused::Full,
+            mpsc::error::TrySendError::Closed(_) => Refused::Unavailable,
+        })?;
+        stored.await.map_err(|_| Refused::Unavailable)
+    }
+}
+
+/// Group commit. Ends when the last sender is dropped. Wakes `work` when there is
+/// something new to apply.
+pub(crate) async fn run(store: Store, clock: Clock, mut inbox: mpsc::Receiver<Submission>, work: Arc<Notify>) {
+    let mut waiting = Vec::with_capacity(BATCH_MAX);
+    while inbox.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+        let mut replies = Vec::with_capacity(waiting.len());
+        let mut batch = Vec::with_capacity(waiting.len());
+        for Submission { event, reply, _bytes } in waiting.drain(..) {
+            batch.push(event);
+            replies.push((reply, _bytes));
+        }
+        match store.accept(&batch, clock.now()).await {
+            Ok(receipts) => {
+                for (receipt, (reply, _)) in receipts.into_iter().zip(replies) {
+                    let _ = reply.send(receipt); // The gateway hung up; the event is stored.
+                }
+                work.notify_one();
+            }
+            // Dropping `replies` fails each waiter: it answers 503, the gateway retries.
+            Err(error) => tracing::error!(%error, batch_len = batch.len(), "storing deliveries failed"),
+        }
+    }
+}

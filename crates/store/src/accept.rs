@@ -1,0 +1,350 @@
+//! Making deliveries durable: one transaction a batch.
+
+use std::collections::HashMap;
+
+use domain::{AccountId, Mode, Timestamp};
+use sqlx::{Row, SqliteConnection};
+
+use crate::chain::{self, Hash, Link};
+use crate::rows::Rows;
+use crate::{EventState, Result, Store};
+
+/// A verified delivery.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    pub account: AccountId,
+    pub gateway: &'static str,
+    pub mode: Mode,
+    /// Empty where there is none.
+    pub connected_account: String,
+    pub event_id: String,
+    pub event_type: String,
+    pub api_version: Option<String>,
+    pub gateway_time: Option<Timestamp>,
+    pub endpoint: String,
+    /// Whether the endpoint makes payments from events.
+    pub creates: bool,
+    /// Why it is kept but not applied (another mode than the endpoint's).
+    pub ignored_because: Option<&'static str>,
+    pub received_at: Timestamp,
+    pub body: Vec<u8>,
+    body_hash: Hash,
+}
+
+impl NewEvent {
+    /// Hashes the body, which is work: build it where work is spread over cores.
+    #[expect(clippy::too_many_arguments, reason = "one value for each column, named at the call")]
+    pub fn new(
+        account: AccountId,
+        gateway: &'static str,
+        mode: Mode,
+        connected_account: String,
+        event_id: String,
+        event_type: String,
+        api_version: Option<String>,
+        gateway_time: Option<Timestamp>,
+        endpoint: String,
+        creates: bool,
+        ignored_because: Option<&'static str>,
+        received_at: Timestamp,
+        body: Vec<u8>,
+    ) -> Self {
+        let body_hash = chain::sha256(&body);
+        Self {
+            account,
+            gateway,
+            mode,
+            connected_account,
+            event_id,
+            event_type,
+            api_version,
+            gateway_time,
+            endpoint,
+            creates,
+            ignored_because,
+            received_at,
+            body,
+            body_hash,
+        }
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        (&self.event_id, self.gateway, self.mode, &self.connected_account)
+    }
+}
+
+/// Within an account.
+type Identity<'a> = (&'a str, &'a str, Mode, &'a str);
+
+/// What is on disk when `accept` returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    New,
+    /// Seen before, not applied yet, and to be tried again now.
+    Again,
+    /// Seen before and done with.
+    Duplicate,
+    /// New, kept, and not to be applied.
+    Ignored,
+}
+
+static INSERT_EVENT: Rows = Rows::new(
+    "INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
+                        gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
+                        batch, body_hash) VALUES",
+    21,
+    "",
+);
+static INSERT_BODY: Rows = Rows::new("INSERT INTO event_body (seq, is_json, body) VALUES", 3, "");
+
+impl Store {
+    /// Stores a batch in one transaction. When it returns, everything in it is on
+    /// disk; a receipt for each delivery, in their order.
+    pub async fn accept(&self, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+        let mut by_account: HashMap<&AccountId, Vec<usize>> = HashMap::new();
+        for (index, event) in batch.iter().enumerate() {
+            by_account.entry(&event.account).or_default().push(index);
+        }
+        let mut receipts = vec![Receipt::Duplicate; batch.len()];
+        if batch.is_empty() {
+            return Ok(receipts);
+        }
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        for (account, indices) in by_account {
+            let events: Vec<&NewEvent> = indices.iter().map(|index| &batch[*index]).collect();
+            let stored = accept_for(&mut transaction, account, &events, now).await?;
+            for (index, receipt) in indices.into_iter().zip(stored) {
+                receipts[index] = receipt;
+            }
+        }
+        transaction.commit().await?;
+        Ok(receipts)
+    }
+}
+
+/// An event that is there already.
+struct Known {
+    seq: i64,
+    api_version: Option<String>,
+    state: EventState,
+}
+
+async fn accept_for(
+    connection: &mut SqliteConnection,
+    account: &AccountId,
+    events: &[&NewEvent],
+    now: Timestamp,
+) -> Result<Vec<Receipt>> {
+    let known = known_events(connection, account, events).await?;
+    let next = sqlx::query("SELECT coalesce(max(seq), 0) FROM event").fetch_one(&mut *connection).await?;
+    let mut seq: i64 = next.get(0);
+    let mut receipts = Vec::with_capacity(events.len());
+    let mut new: Vec<(i64, &NewEvent)> = Vec::with_capacity(events.len());
+    let mut seen: HashMap<Identity<'_>, usize> = HashMap::new();
+    let mut repeats: Vec<usize> = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        let identity = event.identity();
+        if let Some(stored) = known.iter().find(|(key, _)| key.matches(identity)).map(|(_, stored)| stored) {
+            receipts.push(match stored.state {
+                EventState::Applied | EventState::Ignored => Receipt::Duplicate,
+                EventState::Pending | EventState::Waiting | EventState::Failed | EventState::Dead => Receipt::Again,
+            });
+            repeats.push(index);
+        } else if seen.insert(identity, index).is_some() {
+            receipts.push(Receipt::Again); // Twice in one batch: the first is not applied yet.
+            repeats.push(index);
+        } else {
+            seq += 1;
+            new.push((seq, event));
+            receipts.push(if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New });
+        }
+    }
+    let (head, previous) = chain::head(connection, account).await?;
+    let number = head + 1;
+    let renderings = if repeats.is_empty() {
+        Vec::new()
+    } else {
+        let known: Vec<(StoredIdentity, Known)> = known.into_iter().chain(just_stored(&new)).collect();
+        let repeated: Vec<&NewEvent> = repeats.iter().map(|index| events[*index]).collect();
+        note_repeats(connection, account, number, &repeated, &known, now).await?
+    };
+    if new.is_empty() && renderings.is_empty() {
+        return Ok(receipts);
+    }
+    insert_events(connection, number, &new).await?;
+    let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, e)| link(*seq, e)));
+    let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
+    sqlx::query("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .bind(account.as_str())
+        .bind(chain::WRITER)
+        .bind(number)
+        .bind(now.micros())
+        .bind((new.len() + renderings.len()) as i64)
+        .bind(&previous[..])
+        .bind(&hash[..])
+        .execute(connection)
+        .await?;
+    Ok(receipts)
+}
+
+fn link(seq: i64, event: &NewEvent) -> Link<'_> {
+    Link {
+        seq,
+        event_id: &event.event_id,
+        gateway: event.gateway,
+        mode: event.mode.as_str(),
+        connected_account: &event.connected_account,
+        endpoint: &event.endpoint,
+        event_type: &event.event_type,
+        api_version: event.api_version.as_deref().unwrap_or_default(),
+        received_at: event.received_at.micros(),
+        body_hash: &event.body_hash,
+    }
+}
+
+struct StoredIdentity {
+    event_id: String,
+    gateway: String,
+    mode: String,
+    connected_account: String,
+}
+
+impl StoredIdentity {
+    fn matches(&self, (event_id, gateway, mode, connected_account): Identity<'_>) -> bool {
+        self.event_id == event_id
+            && self.gateway == gateway
+            && self.mode == mode.as_str()
+            && self.connected_account == connected_account
+    }
+}
+
+fn just_stored(new: &[(i64, &NewEvent)]) -> Vec<(StoredIdentity, Known)> {
+    let stored = |(seq, event): &(i64, &NewEvent)| {
+        let identity = StoredIdentity {
+            event_id: event.event_id.clone(),
+            gateway: event.gateway.to_owned(),
+            mode: event.mode.as_str().to_owned(),
+            connected_account: event.connected_account.clone(),
+        };
+        let known = Known { seq: *seq, api_version: event.api_version.clone(), state: EventState::Pending };
+        (identity, known)
+    };
+    new.iter().map(stored).collect()
+}
+
+async fn known_events(
+    connection: &mut SqliteConnection,
+    account: &AccountId,
+    events: &[&NewEvent],
+) -> Result<Vec<(StoredIdentity, Known)>> {
+    let ids: Vec<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
+    let sql = "SELECT e.event_id, e.gateway, e.mode, e.connected_account, e.seq, e.api_version, e.state
+               FROM json_each(?2) k CROSS JOIN event e ON e.account = ?1 AND e.event_id = k.value";
+    let rows =
+        sqlx::query(sql).bind(account.as_str()).bind(crate::events::json_list(&ids)).fetch_all(connection).await?;
+    let known = rows.into_iter().map(|row| {
+        let identity = StoredIdentity {
+            event_id: row.get(0),
+            gateway: row.get(1),
+            mode: row.get(2),
+            connected_account: row.get(3),
+        };
+        let state = EventState::parse(row.get(6)).unwrap_or(EventState::Pending);
+        (identity, Known { seq: row.get(4), api_version: row.get(5), state })
+    });
+    Ok(known.collect())
+}
+
+async fn insert_events(connection: &mut SqliteConnection, number: i64, new: &[(i64, &NewEvent)]) -> Result<()> {
+    INSERT_EVENT
+        .run(connection, new, |query, (seq, event)| {
+            let received_at = event.received_at.micros();
+            let state = if event.ignored_because.is_some() { EventState::Ignored } else { EventState::Pending };
+            query
+                .bind(*seq)
+                .bind(event.account.as_str())
+                .bind(event.event_id.as_str())
+                .bind(event.gateway)
+                .bind(event.mode.as_str())
+                .bind(event.connected_account.as_str())
+                .bind(event.endpoint.as_str())
+                .bind(event.event_type.as_str())
+                .bind(event.api_version.as_deref())
+                .bind(event.gateway_time.map(Timestamp::micros))
+                .bind(event.creates)
+                .bind("webhook")
+                .bind(received_at)
+                .bind(received_at)
+                .bind(state.as_str())
+                .bind((state == EventState::Pending).then_some(received_at))
+                .bind(0)
+                .bind(event.ignored_because)
+                .bind(chain::WRITER)
+                .bind(number)
+                .bind(&event.body_hash[..])
+        })
+        .await?;
+    INSERT_BODY
+        .run(connection, new, |query, (seq, event)| query.bind(*seq).bind(true).bind(event.body.as_slice()))
+        .await
+}
+
+/// Notes deliveries of events that are there already: that they came, another
+/// rendering of one, and that what is not applied yet is to be tried again.
+/// Returns the renderings that are new.
+async fn note_repeats<'a>(
+    connection: &mut SqliteConnection,
+    account: &AccountId,
+    number: i64,
+    repeated: &[&'a NewEvent],
+    known: &[(StoredIdentity, Known)],
+    now: Timestamp,
+) -> Result<Vec<(i64, &'a NewEvent)>> {
+    let mut renderings = Vec::new();
+    for event in repeated {
+        let Some((_, stored)) = known.iter().find(|(key, _)| key.matches(event.identity())) else { continue };
+        sqlx::query("INSERT OR IGNORE INTO redelivery (account, seq, received_at, endpoint) VALUES (?, ?, ?, ?)")
+            .bind(account.as_str())
+            .bind(stored.seq)
+            .bind(event.received_at.micros())
+            .bind(event.endpoint.as_str())
+            .execute(&mut *connection)
+            .await?;
+        let other_version =
+            event.api_version.as_deref().filter(|version| stored.api_version.as_deref() != Some(version));
+        let mut rendered_anew = false;
+        if let Some(version) = other_version.filter(|_| event.ignored_because.is_none()) {
+            let sql = "INSERT OR IGNORE INTO event_rendering
+                           (account, seq, api_version, received_at, endpoint, writer, batch, body_hash, body)
+                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let inserted = sqlx::query(sql)
+                .bind(account.as_str())
+                .bind(stored.seq)
+                .bind(version)
+                .bind(event.received_at.micros())
+                .bind(event.endpoint.as_str())
+                .bind(chain::WRITER)
+                .bind(number)
+                .bind(&event.body_hash[..])
+                .bind(event.body.as_slice())
+                .execute(&mut *connection)
+                .await?;
+            rendered_anew = inserted.rows_affected() == 1;
+            if rendered_anew {
+                renderings.push((stored.seq, *event));
+            }
+        }
+        let undone = matches!(stored.state, EventState::Waiting | EventState::Failed | EventState::Dead);
+        if undone || rendered_anew {
+            let sql = "UPDATE event SET state = 'pending', due_at = ?, attempts = 0 WHERE seq = ? AND account = ?";
+            sqlx::query(sql)
+                .bind(now.micros())
+                .bind(stored.seq)
+                .bind(account.as_str())
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    renderings.sort_by(|(a, x), (b, y)| (a, &x.api_version).cmp(&(b, &y.api_version)));
+    Ok(renderings)
+}

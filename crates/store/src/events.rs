@@ -1,0 +1,324 @@
+//! Reading events, and putting them back to work.
+
+use domain::{AccountId, Timestamp};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use crate::history::HistoryRow;
+use crate::{Error, Result, Store};
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventState {
+    /// Stored, not applied yet.
+    Pending,
+    Applied,
+    /// Of no concern.
+    Ignored,
+    /// For its payment to be registered.
+    Waiting,
+    /// Applying failed; it is tried again.
+    Failed,
+    /// Applying failed too often; it waits for a person.
+    Dead,
+}
+
+impl EventState {
+    pub const ALL: [Self; 6] = [Self::Pending, Self::Applied, Self::Ignored, Self::Waiting, Self::Failed, Self::Dead];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Applied => "applied",
+            Self::Ignored => "ignored",
+            Self::Waiting => "waiting",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Nothing more will be done for it by itself.
+    pub const fn is_processed(self) -> bool {
+        matches!(self, Self::Applied | Self::Ignored)
+    }
+}
+
+/// A list of events. `None` lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub account: Option<AccountId>,
+    pub gateway: Option<String>,
+    pub endpoint: Option<String>,
+    pub event_type: Option<String>,
+    pub state: Option<EventState>,
+    /// A payment's id: the events about any of its objects.
+    pub payment: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// An event's or an object's id, or the beginning of a type.
+    pub q: Option<String>,
+    pub event_id: Option<String>,
+    /// Only events older than the one with this sequence number.
+    pub before: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventRow {
+    #[serde(skip)]
+    pub seq: i64,
+    pub account: AccountId,
+    pub gateway: String,
+    pub endpoint: String,
+    pub mode: String,
+    pub event_id: String,
+    pub event_type: String,
+    pub api_version: Option<String>,
+    pub object_id: Option<String>,
+    pub state: EventState,
+    pub processed: bool,
+    pub error_message: Option<String>,
+    pub attempts: u32,
+    pub needs_fetch: bool,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339_or_null")]
+    pub processed_at: Option<Timestamp>,
+}
+
+/// A delivery after the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redelivery {
+    pub endpoint: String,
+    #[serde(serialize_with = "rfc3339")]
+    pub received_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedAttempt {
+    pub number: u32,
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+    pub error: String,
+}
+
+/// Everything that is known of one event.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventDetail {
+    #[serde(flatten)]
+    pub event: EventRow,
+    /// As it was delivered. `None` once it was dropped by age.
+    #[serde(skip)]
+    pub body: Option<Vec<u8>>,
+    pub redeliveries: Vec<Redelivery>,
+    pub failed_attempts: Vec<FailedAttempt>,
+    pub changes: Vec<HistoryRow>,
+}
+
+/// What is stored and not applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    pub events: u64,
+    pub oldest_received_at: Option<Timestamp>,
+}
+
+/// How many events are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StateCounts {
+    pub total: u64,
+    pub pending: u64,
+    pub applied: u64,
+    pub ignored: u64,
+    pub waiting: u64,
+    pub failed: u64,
+    pub dead: u64,
+}
+
+pub(crate) fn rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
+pub(crate) fn rfc3339_or_null<S: serde::Serializer>(
+    at: &Option<Timestamp>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// For `json_each`: one statement text, however many values.
+pub(crate) fn json_list<T: Serialize>(values: &[T]) -> String {
+    serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned()) // Texts and integers always serialise.
+}
+
+const COLUMNS: &str = "e.seq, e.account, e.gateway, e.endpoint, e.mode, e.event_id, e.event_type, e.api_version,
+    f.object_id, e.state, e.error, e.attempts, coalesce(f.needs_fetch, 0), e.received_at, e.settled_at";
+
+fn event_row(row: &SqliteRow) -> Result<EventRow> {
+    let seq: i64 = row.get(0);
+    let corrupt = |what: &str| Error::corrupt("event", seq, what);
+    let state = EventState::parse(row.get(9)).ok_or_else(|| corrupt("its state is unknown"))?;
+    Ok(EventRow {
+        seq,
+        account: AccountId::parse(row.get(1)).ok_or_else(|| corrupt("its account is no account"))?,
+        gateway: row.get(2),
+        endpoint: row.get(3),
+        mode: row.get(4),
+        event_id: row.get(5),
+        event_type: row.get(6),
+        api_version: row.get(7),
+        object_id: row.get(8),
+        state,
+        processed: state.is_processed(),
+        error_message: row.get(10),
+        attempts: row.get(11),
+        needs_fetch: row.get(12),
+        created_at: Timestamp::from_micros(row.get(13)),
+        processed_at: state.is_processed().then(|| Timestamp::from_micros(row.get(14))),
+    })
+}
+
+fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, objects: Option<&str>) {
+    query.push(" WHERE true");
+    let mut equal = |column: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            query.push(format_args!(" AND {column} = ")).push_bind(value.to_owned());
+        }
+    };
+    equal("e.account", filter.account.as_ref().map(AccountId::as_str));
+    equal("e.gateway", filter.gateway.as_deref());
+    equal("e.endpoint", filter.endpoint.as_deref());
+    equal("e.event_type", filter.event_type.as_deref());
+    equal("e.state", filter.state.map(EventState::as_str));
+    equal("e.event_id", filter.event_id.as_deref());
+    if let Some(since) = filter.since {
+        query.push(" AND e.received_at >= ").push_bind(since.micros());
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND e.received_at < ").push_bind(until.micros());
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND e.seq < ").push_bind(before);
+    }
+    if let Some(q) = &filter.q {
+        query.push(" AND (e.event_id = ").push_bind(q.clone());
+        query.push(" OR f.object_id = ").push_bind(q.clone());
+        query.push(" OR substr(e.event_type, 1, length(").push_bind(q.clone());
+        query.push(")) = ").push_bind(q.clone()).push(")");
+    }
+    if let Some(objects) = objects {
+        query.push(" AND f.object_id IN (SELECT value FROM json_each(").push_bind(objects.to_owned()).push("))");
+    }
+}
+
+impl Store {
+    /// Newest first, at most `limit`.
+    pub async fn list_events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>> {
+        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(Vec::new()) };
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(" FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
+        push_filter(&mut query, filter, objects.as_deref());
+        query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit);
+        query.build().fetch_all(&self.reader).await?.iter().map(event_row).collect()
+    }
+
+    /// The objects of the payment that the filter names, as a JSON list; `Some(None)`
+    /// where it names none, `None` where there is no such payment.
+    async fn objects_of_filter(&self, filter: &EventFilter) -> Result<Option<Option<String>>> {
+        let Some(payment_id) = &filter.payment else { return Ok(Some(None)) };
+        let keys = self.payment_objects(filter.account.as_ref(), payment_id).await?;
+        Ok((!keys.is_empty()).then(|| Some(json_list(&keys))))
+    }
+
+    /// One event with all that belongs to it.
+    pub async fn show_event(&self, account: &AccountId, seq: i64) -> Result<Option<EventDetail>> {
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(", b.body FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
+        query.push(" LEFT JOIN event_body b ON b.seq = e.seq WHERE e.seq = ").push_bind(seq);
+        query.push(" AND e.account = ").push_bind(account.as_str().to_owned());
+        let Some(row) = query.build().fetch_optional(&self.reader).await? else { return Ok(None) };
+        let redeliveries = "SELECT endpoint, received_at FROM redelivery WHERE account = ? AND seq = ? ORDER BY 2";
+        let redeliveries = sqlx::query(redeliveries).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+        let attempts = "SELECT number, at, error FROM failed_attempt WHERE account = ? AND seq = ? ORDER BY 1";
+        let attempts = sqlx::query(attempts).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+        Ok(Some(EventDetail {
+            event: event_row(&row)?,
+            body: row.get(15),
+            redeliveries: redeliveries
+                .iter()
+                .map(|row| Redelivery { endpoint: row.get(0), received_at: Timestamp::from_micros(row.get(1)) })
+                .collect(),
+            failed_attempts: attempts
+                .iter()
+                .map(|row| FailedAttempt {
+                    number: row.get(0),
+                    at: Timestamp::from_micros(row.get(1)),
+                    error: row.get(2),
+                })
+                .collect(),
+            changes: self.history_of_event(account, seq).await?,
+        }))
+    }
+
+    /// Puts events back to be applied now, whatever became of them before. What
+    /// was applied already changes nothing. Returns how many there were.
+    pub async fn replay_events(&self, filter: &EventFilter, now: Timestamp) -> Result<u64> {
+        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let mut query = QueryBuilder::new("UPDATE event SET state = 'pending', attempts = 0, due_at = ");
+        query.push_bind(now.micros()).push(
+            " WHERE seq IN (SELECT e.seq FROM event e JOIN event_body b ON b.seq = e.seq
+                            LEFT JOIN event_facts f ON f.seq = e.seq",
+        );
+        push_filter(&mut query, filter, objects.as_deref());
+        // What was kept only to be ignored has no facts and no attempts; it stays so.
+        query.push(" AND NOT (e.state = 'ignored' AND f.seq IS NULL))");
+        Ok(query.build().execute(&self.writer).await?.rows_affected())
+    }
+
+    /// How many events the filter lets through.
+    pub async fn count_events(&self, filter: &EventFilter) -> Result<u64> {
+        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let mut query = QueryBuilder::new("SELECT count(*) FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
+        push_filter(&mut query, filter, objects.as_deref());
+        Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
+    }
+
+    /// Over all accounts: what is stored and still to be applied.
+    pub async fn backlog(&self) -> Result<Backlog> {
+        let sql = "SELECT count(*), min(received_at) FROM event WHERE due_at IS NOT NULL";
+        let row = sqlx::query(sql).fetch_one(&self.reader).await?;
+        let oldest: Option<i64> = row.get(1);
+        let events = row.get::<i64, _>(0).unsigned_abs();
+        Ok(Backlog { events, oldest_received_at: oldest.map(Timestamp::from_micros) })
+    }
+
+    /// Of one account, or of all, since an instant.
+    pub async fn count_states(&self, account: Option<&AccountId>, since: Timestamp) -> Result<StateCounts> {
+        let sql = "SELECT state, count(*) FROM event
+                   WHERE (?1 IS NULL OR account = ?1) AND received_at >= ?2 GROUP BY state";
+        let rows =
+            sqlx::query(sql).bind(account.map(AccountId::as_str)).bind(since.micros()).fetch_all(&self.reader).await?;
+        let mut counts = StateCounts::default();
+        for row in rows {
+            let count = row.get::<i64, _>(1).unsigned_abs();
+            counts.total += count;
+            match EventState::parse(row.get(0)) {
+                Some(EventState::Pending) => counts.pending = count,
+                Some(EventState::Applied) => counts.applied = count,
+                Some(EventState::Ignored) => counts.ignored = count,
+                Some(EventState::Waiting) => counts.waiting = count,
+                Some(EventState::Failed) => counts.failed = count,
+                Some(EventState::Dead) => counts.dead = count,
+                None => return Err(Error::corrupt("event", "", "a state is unknown")),
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,59 @@
+//! Reading stored transitions.
+
+use domain::{AccountId, Timestamp};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::events::rfc3339;
+use crate::{Result, Store};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HistoryRow {
+    pub subject: String,
+    pub subject_id: String,
+    pub payment_id: String,
+    pub from: Option<String>,
+    pub to: String,
+    /// The gateway's id of the event that caused it.
+    pub event_id: Option<String>,
+    #[serde(serialize_with = "rfc3339")]
+    pub at: Timestamp,
+}
+
+fn history_row(row: &SqliteRow) -> HistoryRow {
+    HistoryRow {
+        subject: row.get(0),
+        subject_id: row.get(1),
+        payment_id: row.get(2),
+        from: row.get(3),
+        to: row.get(4),
+        event_id: row.get(5),
+        at: Timestamp::from_micros(row.get(6)),
+    }
+}
+
+impl Store {
+    /// In the order in which it was observed.
+    pub(crate) async fn history_of_event(&self, account: &AccountId, seq: i64) -> Result<Vec<HistoryRow>> {
+        let sql = "SELECT h.subject, h.subject_id, h.payment_id, h.from_status, h.to_status, e.event_id, h.at
+                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq
+                   WHERE h.account = ? AND h.event_seq = ? ORDER BY h.seq";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+        Ok(rows.iter().map(history_row).collect())
+    }
+
+    /// Of payments, orders, refunds and disputes by their own ids, in the order in
+    /// which it was observed.
+    pub async fn history_of(&self, account: &AccountId, subject_ids: &[&str]) -> Result<Vec<HistoryRow>> {
+        let sql = "SELECT h.subject, h.subject_id, h.payment_id, h.from_status, h.to_status, e.event_id, h.at
+                   FROM json_each(?2) k CROSS JOIN history h ON h.account = ?1 AND h.subject_id = k.value
+                   LEFT JOIN event e ON e.seq = h.event_seq ORDER BY h.seq";
+        let rows = sqlx::query(sql)
+            .bind(account.as_str())
+            .bind(crate::events::json_list(subject_ids))
+            .fetch_all(&self.reader)
+            .await?;
+        Ok(rows.iter().map(history_row).collect())
+    }
+}

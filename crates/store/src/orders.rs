@@ -1,0 +1,84 @@
+//! Reading orders.
+
+use domain::{AccountId, PaymentStatus, Timestamp};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
+
+use crate::events::rfc3339;
+use crate::{Error, Result, Store};
+
+/// An order as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrderRow {
+    #[serde(skip)]
+    pub row: i64,
+    pub account: AccountId,
+    pub id: String,
+    pub payment_status: PaymentStatus,
+    /// What is due, in minor units; `None` until the application registers it.
+    pub amount: Option<i64>,
+    pub currency: Option<String>,
+    pub amount_paid: i64,
+    pub amount_refunded: i64,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    pub updated_at: Timestamp,
+}
+
+const COLUMNS: &str = "o.rowid, o.account, o.id, o.payment_status, o.amount_due, o.currency, o.amount_paid,
+    o.amount_refunded, o.created_at, o.updated_at";
+
+fn order_row(row: &SqliteRow) -> Result<OrderRow> {
+    let id: String = row.get(2);
+    let corrupt = |why: &str| Error::corrupt("merchant_order", &id, why);
+    Ok(OrderRow {
+        row: row.get(0),
+        account: AccountId::parse(row.get(1)).ok_or_else(|| corrupt("its account is no account"))?,
+        payment_status: PaymentStatus::parse(row.get(3)).ok_or_else(|| corrupt("its status is unknown"))?,
+        amount: row.get(4),
+        currency: row.get(5),
+        amount_paid: row.get(6),
+        amount_refunded: row.get(7),
+        created_at: Timestamp::from_micros(row.get(8)),
+        updated_at: Timestamp::from_micros(row.get(9)),
+        id,
+    })
+}
+
+impl Store {
+    /// Newest first, at most `limit`, older than the row number `before`.
+    pub async fn list_orders(
+        &self,
+        account: Option<&AccountId>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<OrderRow>> {
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(" FROM merchant_order o WHERE true");
+        if let Some(account) = account {
+            query.push(" AND o.account = ").push_bind(account.as_str().to_owned());
+        }
+        if let Some(before) = before {
+            query.push(" AND o.rowid < ").push_bind(before);
+        }
+        query.push(" ORDER BY o.rowid DESC LIMIT ").push_bind(limit);
+        query.build().fetch_all(&self.reader).await?.iter().map(order_row).collect()
+    }
+
+    /// `account` `None` looks in all of them; `Conflict` where several have it.
+    pub async fn show_order(&self, account: Option<&AccountId>, id: &str) -> Result<Option<OrderRow>> {
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(" FROM merchant_order o WHERE o.id = ").push_bind(id.to_owned());
+        if let Some(account) = account {
+            query.push(" AND o.account = ").push_bind(account.as_str().to_owned());
+        }
+        let rows = query.push(" LIMIT 2").build().fetch_all(&self.reader).await?;
+        match rows.as_slice() {
+            [] => Ok(None),
+            [row] => order_row(row).map(Some),
+            _ => Err(Error::Conflict("an order of that id in another account")),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading payments.
+
+use std::collections::BTreeMap;
+
+use domain::{AccountId, Facts, Payment, PaymentStatus, Scope, Timestamp};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row};
+
+use crate::apply::{read_facts, read_scope};
+use crate::events::rfc3339;
+use crate::{Error, Result, Store};
+
+/// A list of payments. `None` lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct PaymentFilter {
+    pub account: Option<AccountId>,
+    pub status: Option<PaymentStatus>,
+    pub order_id: Option<String>,
+    /// Only payments older than the one with this row number.
+    pub before: Option<i64>,
+}
+
+/// A payment as it is stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct PaymentRow {
+    #[serde(skip)]
+    pub row: i64,
+    pub account: AccountId,
+    pub gateway: String,
+    pub mode: String,
+    #[serde(flatten)]
+    pub payment: Payment,
+    #[serde(serialize_with = "rfc3339")]
+    pub created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339")]
+    pub updated_at: Timestamp,
+}
+
+/// What the gateway said of refunds and failures, for the `gateway_response` column.
+pub(crate) fn gateway_response(payment: &Payment) -> BTreeMap<&'static str, serde_json::Value> {
+    let mut response = BTreeMap::new();
+    if !payment.refunds.is_empty() {
+        response.insert("refunds", serde_json::json!(payment.refunds));
+    }
+    if let Some(failure) = &payment.failure {
+        response.insert("failure", serde_json::json!(failure));
+    }
+    response
+}
+
+/// The merchant's metadata, with the newest dispute under `dispute`.
+pub(crate) fn metadata(payment: &Payment) -> BTreeMap<&str, serde_json::Value> {
+    let mut metadata: BTreeMap<&str, serde_json::Value> =
+        payment.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str().into())).collect();
+    if let Some(dispute) = payment.disputes.iter().max_by_key(|dispute| (dispute.created_at, &dispute.id)) {
+        metadata.insert("dispute", serde_json::json!(dispute));
+    }
+    metadata
+}
+
+const COLUMNS: &str = "p.rowid, p.account, p.gateway, p.mode, p.facts, p.created_at, p.updated_at, p.id";
+
+fn payment_row(row: &SqliteRow) -> Result<PaymentRow> {
+    let (scope, facts) = scope_and_facts(row)?;
+    let payment =
+        facts.payment(&scope).ok_or_else(|| Error::corrupt("payment", row.get::<String, _>(7), "no facts"))?;
+    Ok(PaymentRow {
+        row: row.get(0),
+        account: scope.account,
+        gateway: scope.gateway,
+        mode: scope.mode.as_str().to_owned(),
+        payment,
+        created_at: Timestamp::from_micros(row.get(5)),
+        updated_at: Timestamp::from_micros(row.get(6)),
+    })
+}
+
+fn scope_and_facts(row: &SqliteRow) -> Result<(Scope, Facts)> {
+    let id: String = row.get(7);
+    let account =
+        AccountId::parse(row.get(1)).ok_or_else(|| Error::corrupt("payment", &id, "its account is no account"))?;
+    let scope = read_scope(&account, row.get(2), row.get(3), "payment", &id)?;
+    let facts = read_facts(row.get(4), "payment", &id)?;
+    Ok((scope, facts))
+}
+
+impl Store {
+    /// Newest first, at most `limit`.
+    pub async fn list_payments(&self, filter: &PaymentFilter, limit: u32) -> Result<Vec<PaymentRow>> {
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(" FROM payment p WHERE p.visible");
+        if let Some(account) = &filter.account {
+            query.push(" AND p.account = ").push_bind(account.as_str().to_owned());
+        }
+        if let Some(status) = filter.status {
+            query.push(" AND p.status = ").push_bind(status.as_str());
+        }
+        if let Some(order_id) = &filter.order_id {
+            query.push(" AND p.order_id = ").push_bind(order_id.clone());
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND p.rowid < ").push_bind(before);
+        }
+        query.push(" ORDER BY p.rowid DESC LIMIT ").push_bind(limit);
+        query.build().fetch_all(&self.reader).await?.iter().map(payment_row).collect()
+    }
+
+    /// One payment, by its id or by one that it had before. `account` `None` looks
+    /// in all of them.
+    pub async fn show_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<PaymentRow>> {
+        let row = self.find_payment(account, id).await?;
+        row.as_ref().map(payment_row).transpose().map(|found| found.filter(|row| row.payment.visible))
+    }
+
+    async fn find_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<SqliteRow>> {
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(COLUMNS).push(" FROM payment p WHERE p.id IN (").push_bind(id.to_owned());
+        query.push(", (SELECT a.payment_id FROM payment_alias a WHERE a.account = p.account AND a.alias = ");
+        query.push_bind(id.to_owned()).push("))");
+        if let Some(account) = account {
+            query.push(" AND p.account = ").push_bind(account.as_str().to_owned());
+        }
+        Ok(query.build().fetch_optional(&self.reader).await?)
+    }
+
+    /// The gateway's ids of a payment's objects; none if there is no such payment.
+    pub(crate) async fn payment_objects(&self, account: Option<&AccountId>, id: &str) -> Result<Vec<String>> {
+        let Some(row) = self.find_payment(account, id).await? else { return Ok(Vec::new()) };
+        let (_, facts) = scope_and_facts(&row)?;
+        Ok(facts.keys().into_iter().map(|key| key.id).collect())
+    }
+}

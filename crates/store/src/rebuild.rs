@@ -1,0 +1,127 @@
+//! What deriving all state again needs: every statement, and what is stored.
+
+use domain::{AccountId, Facts, Scope};
+use sqlx::Row;
+
+use crate::apply::{read_facts, read_scope};
+use crate::{Result, Store};
+
+/// What one stored event stated when it was applied.
+#[derive(Clone, Debug)]
+pub struct StoredStatement {
+    pub seq: i64,
+    pub event_id: String,
+    pub scope: Scope,
+    pub creates: bool,
+    pub facts: Facts,
+    /// The bodies it was read from; empty once they were dropped by age.
+    pub bodies: Vec<Vec<u8>>,
+}
+
+/// A payment's row: its facts, and the values of the columns derived from them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPayment {
+    pub id: String,
+    pub scope: Scope,
+    pub facts: Facts,
+    pub visible: bool,
+    pub status: String,
+    pub dispute_status: String,
+    pub amount_captured: i64,
+    pub amount_refunded: i64,
+    pub order_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOrder {
+    pub id: String,
+    pub due: Option<domain::Money>,
+    pub payment_status: String,
+    pub amount_paid: i64,
+    pub amount_refunded: i64,
+}
+
+impl Store {
+    /// Every account that has events, in order.
+    pub async fn accounts(&self) -> Result<Vec<AccountId>> {
+        let mut accounts = Vec::new();
+        let mut after = String::new();
+        let sql = "SELECT account FROM event WHERE account > ? ORDER BY account LIMIT 1";
+        while let Some(row) = sqlx::query(sql).bind(&after).fetch_optional(&self.reader).await? {
+            after = row.get(0);
+            accounts.extend(AccountId::parse(&after));
+        }
+        Ok(accounts)
+    }
+
+    /// Statements of events that were applied at least once, in the order of
+    /// acceptance, after the event `after`.
+    pub async fn statements(&self, account: &AccountId, after: i64, limit: u32) -> Result<Vec<StoredStatement>> {
+        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body
+                   FROM event e JOIN event_facts f ON f.seq = e.seq LEFT JOIN event_body b ON b.seq = e.seq
+                   WHERE e.account = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let mut statements = Vec::with_capacity(rows.len());
+        for row in rows {
+            let seq: i64 = row.get(0);
+            let mut bodies: Vec<Vec<u8>> = row.get::<Option<Vec<u8>>, _>(6).into_iter().collect();
+            if !bodies.is_empty() {
+                let sql = "SELECT body FROM event_rendering WHERE account = ? AND seq = ? ORDER BY api_version";
+                let more = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+                bodies.extend(more.iter().map(|row| row.get::<Vec<u8>, _>(0)));
+            }
+            statements.push(StoredStatement {
+                seq,
+                event_id: row.get(1),
+                scope: read_scope(account, row.get(2), row.get(3), "event", seq)?,
+                creates: row.get(4),
+                facts: read_facts(row.get(5), "event_facts", seq)?,
+                bodies,
+            });
+        }
+        Ok(statements)
+    }
+
+    /// Payments, hidden ones too, by id, after the id `after`.
+    pub async fn stored_payments(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredPayment>> {
+        let sql = "SELECT id, gateway, mode, facts, visible, status, dispute_status, amount_captured, amount_refunded,
+                          order_id
+                   FROM payment WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let mut payments = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id: String = row.get(0);
+            payments.push(StoredPayment {
+                scope: read_scope(account, row.get(1), row.get(2), "payment", &id)?,
+                facts: read_facts(row.get(3), "payment", &id)?,
+                visible: row.get(4),
+                status: row.get(5),
+                dispute_status: row.get(6),
+                amount_captured: row.get(7),
+                amount_refunded: row.get(8),
+                order_id: row.get(9),
+                id,
+            });
+        }
+        Ok(payments)
+    }
+
+    /// Orders by id, after the id `after`.
+    pub async fn stored_orders(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredOrder>> {
+        let sql = "SELECT id, amount_due, currency, payment_status, amount_paid, amount_refunded
+                   FROM merchant_order WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let mut orders = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id: String = row.get(0);
+            orders.push(StoredOrder {
+                due: crate::apply::read_due(row.get(1), row.get(2), &id)?,
+                payment_status: row.get(3),
+                amount_paid: row.get(4),
+                amount_refunded: row.get(5),
+                id,
+            });
+        }
+        Ok(orders)
+    }
+}

@@ -1,0 +1,89 @@
+//! SQLite: how it is opened, migrated and checkpointed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Row, SqlSafeStr, SqlitePool};
+
+use crate::{Result, Store};
+
+const READERS_MAX: u32 = 4;
+/// Another process (a command beside the server) may hold the write lock so long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large the log may get before the writer itself empties it.
+const LOG_PAGES_MAX: i64 = 16_384;
+/// Rows that a statement may hand over before its reader has to keep up.
+const ROW_BUFFER: usize = 512;
+
+/// In order; a landed one is never edited.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../migrations/sqlite/0001_initial.sql"))];
+
+/// WAL with `synchronous=FULL`: a commit returns after its log is on disk.
+/// <https://www.sqlite.org/pragma.html#pragma_synchronous>
+pub async fn open(path: &Path) -> Result<Store> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(false) // The statements keep them; checking each row again costs a lookup.
+        .pragma("wal_autocheckpoint", "0") // `checkpoint` does it, aside from the writer.
+        .pragma("cache_size", "-8192")
+        .pragma("temp_store", "MEMORY")
+        .statement_cache_capacity(256)
+        .row_buffer_size(ROW_BUFFER);
+    let pool = |connections: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false) // A local file does not hang up.
+    };
+    let writer = pool(1).connect_with(options.clone()).await?;
+    let reader = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
+    Ok(Store { writer, reader })
+}
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.into())
+}
+
+pub async fn migrate(writer: &SqlitePool) -> Result<()> {
+    Ok(migrator().run(writer).await?)
+}
+
+pub async fn is_migrated(reader: &SqlitePool) -> Result<bool> {
+    let known =
+        sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'").fetch_one(reader).await?;
+    if known.get::<i64, _>(0) == 0 {
+        return Ok(false);
+    }
+    let row =
+        sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success").fetch_one(reader).await?;
+    Ok(row.get::<i64, _>(0) >= MIGRATIONS[MIGRATIONS.len() - 1].0)
+}
+
+/// Most of it runs beside the writer. Beside a busy writer that never reaches the
+/// log's end, so when the log is large the writer empties the rest in a pause.
+pub async fn checkpoint(store: &Store) -> Result<()> {
+    // A checkpoint writes, so it needs a connection that is not `query_only`; one of
+    // its own, kept by the pool of readers, would be one more thing to set up.
+    let mut aside = store.reader.acquire().await?;
+    sqlx::query("PRAGMA query_only = OFF").execute(&mut *aside).await?;
+    let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *aside).await;
+    sqlx::query("PRAGMA query_only = ON").execute(&mut *aside).await?;
+    drop(aside);
+    let log_pages: i64 = done?.get(1);
+    if log_pages > LOG_PAGES_MAX {
+        sqlx::query("PRAGMA wal_checkpoint(RESTART)").fetch_one(&store.writer).await?;
+    }
+    Ok(())
+}
