@@ -27,7 +27,7 @@ pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     let router = Router::new().route(PATH, post(accept)).with_state(secrets);
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, router).await?;
+    server::serve::run(listener, router, std::future::pending()).await;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::process::Server;
 use crate::quittance::{self, Quittance};
 use crate::requests::{Requests, SECRET};
 use crate::results::{Results, Row, Settings, Target, median};
-use crate::{environment, now_seconds};
+use crate::{check, environment, now_seconds};
 
 const APPLY_MAX: Duration = Duration::from_secs(600);
 const STARTS: usize = 5;
@@ -153,7 +153,8 @@ fn round(plan: &Plan, requests: &mut Requests, say: &mut dyn FnMut(&str)) -> any
 fn ceiling(plan: &Plan, requests: &Requests) -> anyhow::Result<Report> {
     let scratch = scratch(plan)?;
     let mut command = Command::new(&plan.bench);
-    let server = Server::start(command.args(["ceiling", "--listen", "127.0.0.1:0"]), &scratch.path().join("ceiling.log"))?;
+    let server =
+        Server::start(command.args(["ceiling", "--listen", "127.0.0.1:0"]), &scratch.path().join("ceiling.log"))?;
     send(plan, &server, requests, Pace::Closed, Amount::For(plan.duration))
 }
 
@@ -183,10 +184,10 @@ fn full_load(plan: &Plan, requests: &Requests) -> anyhow::Result<FullLoad> {
 /// The run counts only if everything that was acknowledged is applied.
 fn check_all_applied(quittance: &Quittance, server: &Server, key: &str, report: &Report) -> anyhow::Result<()> {
     let stored = quittance::events(server.address, key)?;
-    let not_applied = stored.values().flatten().filter(|state| *state != "applied").count();
+    let settled = stored.iter().filter(|event| check::is_settled(event)).count();
     ensure!(
-        not_applied == 0 && stored.len() == report.acknowledged.len(),
-        "the run does not count: {} events were acknowledged, {} are stored, {not_applied} of them not applied",
+        settled == stored.len() && stored.len() == report.acknowledged.len(),
+        "the run does not count: {} events were acknowledged, {} are stored, {settled} of them applied",
         report.acknowledged.len(),
         stored.len()
     );

@@ -4,12 +4,13 @@
 //! SIGKILL takes the process and all that it held in memory; what it had written is
 //! in the kernel's hands and survives. Loss of power is another test.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
+use crate::check;
 use crate::load::{self, Amount, Pace};
 use crate::process::{self, Server};
 use crate::quittance::{self, Quittance};
@@ -106,7 +107,14 @@ fn round(plan: &Plan, number: u32, seed: u64, directory: &Path) -> anyhow::Resul
     let mut server = quittance.serve()?;
     let key = quittance.read_key()?;
     let mut ledger = vec![false; plan.events];
-    let mut seen = Round { number, events: plan.events, kills: vec![], unanswered: 0, stored_unanswered: 0, elapsed: Duration::ZERO };
+    let mut seen = Round {
+        number,
+        events: plan.events,
+        kills: vec![],
+        unanswered: 0,
+        stored_unanswered: 0,
+        elapsed: Duration::ZERO,
+    };
     for _ in 0..random.usize(1..=KILLS_PER_ROUND_MAX) {
         let rest: Vec<u32> = order.iter().copied().filter(|index| !ledger[*index as usize]).collect();
         let unanswered = load_and_kill(plan, &mut server, &requests, rest, &mut random, &mut ledger)?;
@@ -114,12 +122,14 @@ fn round(plan: &Plan, number: u32, seed: u64, directory: &Path) -> anyhow::Resul
         seen.unanswered += unanswered.len();
         server = quittance.serve().context("it did not come up after a kill")?;
         let stored = quittance::events(server.address, &key)?;
-        check_stored(&requests, &ledger, &stored)?;
-        seen.stored_unanswered += unanswered.iter().filter(|index| stored.contains_key(requests.event_id(**index))).count();
+        check::stored(&requests, &ledger, &stored)?;
+        let stored: HashSet<&str> = stored.iter().map(|event| event.event_id.as_str()).collect();
+        seen.stored_unanswered += unanswered.iter().filter(|index| stored.contains(requests.event_id(**index))).count();
     }
     send_rest(plan, &mut server, &requests, &order, &mut ledger)?;
     quittance::wait_until_applied(server.address, APPLY_MAX)?;
-    check_applied(&requests, &quittance::events(server.address, &key)?)?;
+    check::applied(&requests, &quittance::events(server.address, &key)?)?;
+    check::payments(&requests, &quittance::payments(server.address, &key)?)?;
     quittance.output(&["rebuild", "--check"]).context("state is not what the events say")?;
     seen.elapsed = started.elapsed();
     Ok(seen)
@@ -161,8 +171,15 @@ fn load_and_kill(
 }
 
 /// Sends what was never acknowledged until it is, as a gateway does, and some of what was.
-fn send_rest(plan: &Plan, server: &mut Server, requests: &Requests, order: &[u32], ledger: &mut [bool]) -> anyhow::Result<()> {
-    let duplicates: Vec<u32> = order.iter().copied().filter(|index| ledger[*index as usize]).take(DUPLICATES_MAX).collect();
+fn send_rest(
+    plan: &Plan,
+    server: &mut Server,
+    requests: &Requests,
+    order: &[u32],
+    ledger: &mut [bool],
+) -> anyhow::Result<()> {
+    let duplicates: Vec<u32> =
+        order.iter().copied().filter(|index| ledger[*index as usize]).take(DUPLICATES_MAX).collect();
     let deadline = Instant::now() + RESEND_MAX;
     let mut to_send: Vec<u32> = order.iter().copied().filter(|index| !ledger[*index as usize]).collect();
     to_send.extend(&duplicates);
@@ -180,63 +197,10 @@ fn send_rest(plan: &Plan, server: &mut Server, requests: &Requests, order: &[u32
 }
 
 fn load_plan(plan: &Plan, server: &Server, indices: Vec<u32>) -> load::Plan {
-    load::Plan { address: server.address, connections: plan.connections, pace: Pace::Closed, amount: Amount::Each(indices) }
-}
-
-/// By event id, the state of each row that is listed.
-type Listing = BTreeMap<String, Vec<String>>;
-
-fn check_stored(requests: &Requests, ledger: &[bool], stored: &Listing) -> anyhow::Result<()> {
-    let acknowledged = (0_u32..).zip(ledger).filter(|(_, acknowledged)| **acknowledged);
-    let lost: Vec<&str> = acknowledged.map(|(i, _)| requests.event_id(i)).filter(|id| !stored.contains_key(*id)).collect();
-    ensure!(lost.is_empty(), "LOST: {} acknowledged events are not stored: {:?}", lost.len(), &lost[..lost.len().min(5)]);
-    let twice: Vec<&String> = stored.iter().filter(|(_, states)| states.len() > 1).map(|(id, _)| id).collect();
-    ensure!(twice.is_empty(), "{} events are stored more than once: {:?}", twice.len(), &twice[..twice.len().min(5)]);
-    Ok(())
-}
-
-fn check_applied(requests: &Requests, stored: &Listing) -> anyhow::Result<()> {
-    check_stored(requests, &vec![true; requests.len()], stored)?;
-    ensure!(stored.len() == requests.len(), "{} events are stored, {} were sent", stored.len(), requests.len());
-    let not_applied: Vec<_> = stored.iter().filter(|(_, states)| states.iter().any(|state| state != "applied")).collect();
-    ensure!(
-        not_applied.is_empty(),
-        "{} events are not applied: {:?}",
-        not_applied.len(),
-        &not_applied[..not_applied.len().min(5)]
-    );
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listing(requests: &Requests, states: &[&[&str]]) -> Listing {
-        (0_u32..)
-            .zip(states)
-            .filter(|(_, states)| !states.is_empty())
-            .map(|(i, states)| (requests.event_id(i).to_owned(), states.iter().map(|s| (*s).to_owned()).collect()))
-            .collect()
-    }
-
-    #[test]
-    fn the_checks_find_what_a_liar_would_hide() {
-        let requests = Requests::render(3, 1, 1_700_000_000);
-        let ledger = [true, false, true];
-        // Rows as they are listed, whether each check passes, and why it should not.
-        let table: [(&[&[&str]], bool, bool, &str); 6] = [
-            (&[&["applied"], &["applied"], &["applied"]], true, true, ""),
-            (&[&["applied"], &["applied"], &["pending"]], true, false, "one is still pending"),
-            (&[&["applied"], &["dead"], &["applied"]], true, false, "one is dead"),
-            (&[&["applied"], &[], &["applied"]], true, false, "one that was not acknowledged is gone"),
-            (&[&["applied"], &["applied"], &[]], false, false, "one that was acknowledged is gone"),
-            (&[&["applied", "applied"], &["applied"], &["applied"]], false, false, "one is there twice"),
-        ];
-        for (states, is_stored, is_applied, why) in table {
-            let listing = listing(&requests, states);
-            assert_eq!(check_stored(&requests, &ledger, &listing).is_ok(), is_stored, "stored: {why}");
-            assert_eq!(check_applied(&requests, &listing).is_ok(), is_applied, "applied: {why}");
-        }
+    load::Plan {
+        address: server.address,
+        connections: plan.connections,
+        pace: Pace::Closed,
+        amount: Amount::Each(indices),
     }
 }

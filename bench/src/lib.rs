@@ -6,6 +6,7 @@
 //! are these as commands.
 
 pub mod ceiling;
+pub mod check;
 pub mod compare;
 pub mod crash;
 pub mod environment;

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -105,8 +106,18 @@ struct Soak {
     seed: Option<u64>,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: What) -> anyhow::Result<()> {
+    match command {
         What::Ceiling { listen } => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(ceiling::serve(listen))
         }

@@ -1,6 +1,5 @@
 //! The real binary on a scratch database: start it, ask it, check it.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::process::{self, Server};
 use crate::reply;
@@ -34,15 +34,28 @@ pub struct Health {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    data: Vec<Event>,
+struct Page<T> {
+    data: Vec<T>,
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Event {
-    event_id: String,
-    state: String,
+/// The part of a listed event that is of use here.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Event {
+    pub event_id: String,
+    pub event_type: String,
+    pub state: String,
+}
+
+/// The part of a listed payment that is of use here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Payment {
+    pub gateway_transaction_id: Option<String>,
+    #[serde(alias = "payment_status")]
+    pub status: String,
+    pub dispute_status: String,
+    pub amount_captured: i64,
+    pub amount_refunded: i64,
 }
 
 impl Quittance {
@@ -84,7 +97,8 @@ impl Quittance {
     /// # Errors
     /// When it fails: with what it said.
     pub fn output(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = self.command(arguments).output().with_context(|| format!("cannot run {}", self.binary.display()))?;
+        let output =
+            self.command(arguments).output().with_context(|| format!("cannot run {}", self.binary.display()))?;
         ensure!(
             output.status.success(),
             "`quittance {}` failed ({}): {}{}",
@@ -130,26 +144,35 @@ pub fn wait_until_applied(address: SocketAddr, wait_max: Duration) -> anyhow::Re
     }
 }
 
-/// Every stored event's id, with the states under which it is listed: one each, if
-/// it is stored once.
+/// Every row of a list of the API, such as `/api/webhooks/events`.
 ///
 /// # Errors
 /// When the listing fails, or is not in the form that is documented.
-pub fn events(address: SocketAddr, key: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();
+pub fn list<T: DeserializeOwned>(address: SocketAddr, key: &str, path: &str) -> anyhow::Result<Vec<T>> {
+    let mut rows = Vec::new();
     let mut cursor = String::new();
     loop {
-        let (status, body) = get(address, &format!("/api/webhooks/events?limit={PAGE_LEN}{cursor}"), Some(key))?;
-        ensure!(status == 200, "listing events: {status} {}", String::from_utf8_lossy(&body));
-        let page: Page = serde_json::from_slice(&body).context("the listing is not what is documented")?;
-        for event in page.data {
-            events.entry(event.event_id).or_default().push(event.state);
-        }
+        let (status, body) = get(address, &format!("{path}?limit={PAGE_LEN}{cursor}"), Some(key))?;
+        ensure!(status == 200, "{path}: {status} {}", String::from_utf8_lossy(&body));
+        let page: Page<T> = serde_json::from_slice(&body).with_context(|| format!("{path} is not as documented"))?;
+        rows.extend(page.data);
         match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(events),
+            None => return Ok(rows),
         }
     }
+}
+
+/// # Errors
+/// As [`list`].
+pub fn events(address: SocketAddr, key: &str) -> anyhow::Result<Vec<Event>> {
+    list(address, key, "/api/webhooks/events")
+}
+
+/// # Errors
+/// As [`list`].
+pub fn payments(address: SocketAddr, key: &str) -> anyhow::Result<Vec<Payment>> {
+    list(address, key, "/api/payments")
 }
 
 /// One GET on a connection of its own: status and body.
@@ -158,7 +181,10 @@ pub fn events(address: SocketAddr, key: &str) -> anyhow::Result<BTreeMap<String,
 /// When there is no whole reply in time.
 pub fn get(address: SocketAddr, path: &str, key: Option<&str>) -> anyhow::Result<(u16, Vec<u8>)> {
     let authorization = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
-    send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n").as_bytes())
+    send(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n").as_bytes(),
+    )
 }
 
 /// Sends whole request bytes on a connection of their own: status and body.

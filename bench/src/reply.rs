@@ -52,7 +52,8 @@ pub fn read(bytes: &[u8]) -> Result<Option<Reply>, BadReply> {
 mod tests {
     use super::*;
 
-    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{\"received\":true}";
+    const OK: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 17\r\n\r\n{\"received\":true}";
 
     #[test]
     fn a_reply_is_complete_at_its_last_byte_and_not_before() {

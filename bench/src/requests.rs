@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use gateways::stripe::sample::Life;
+
 use crate::traffic;
 
 /// What the endpoints of a measured server are given as `STRIPE_WEBHOOK_SECRET`.
@@ -23,6 +25,7 @@ pub struct Requests {
     bytes: Vec<u8>,
     spans: Vec<Span>,
     signature_at: usize,
+    lives: Vec<Life>,
 }
 
 /// Where a request lies in the buffer. Event ids are read from their body.
@@ -46,20 +49,21 @@ impl Requests {
             bytes: Vec::with_capacity(count * REQUEST_LEN_TYPICAL),
             spans: Vec::with_capacity(count),
             signature_at: head.len(),
+            lives: Vec::new(),
         };
-        traffic::interleaved(count, seed, now_seconds, |id, body| requests.push(&head, id, body));
+        requests.lives = traffic::interleaved(count, seed, now_seconds, |id, body| requests.push(&head, id, body));
         requests
     }
 
-    fn push(&mut self, head: &str, id: &str, json: &[u8]) {
+    fn push(&mut self, head: &str, id: &str, json: &str) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(head.as_bytes());
         self.bytes.resize(self.bytes.len() + SIGNATURE_LEN, b'0');
         self.bytes.extend_from_slice(format!("\r\nContent-Length: {}\r\n\r\n", json.len()).as_bytes());
         let body = self.bytes.len();
-        self.bytes.extend_from_slice(json);
+        self.bytes.extend_from_slice(json.as_bytes());
         let end = self.bytes.len();
-        let at = json.windows(id.len()).position(|window| window == id.as_bytes()).expect("a body names its event");
+        let at = json.find(id).expect("a body names its event");
         self.spans.push(Span { start, body, end, id: body + at..body + at + id.len() });
     }
 
@@ -92,6 +96,12 @@ impl Requests {
         std::str::from_utf8(&self.bytes[self.spans[index as usize].id.clone()]).expect("an id is ASCII")
     }
 
+    /// The payments whose every event is among these, and what each comes to. Their
+    /// `events` are empty: they were rendered.
+    pub fn lives(&self) -> &[Life] {
+        &self.lives
+    }
+
     /// The mean length of a body in bytes.
     pub fn body_len_mean(&self) -> usize {
         self.spans.iter().map(|span| span.end - span.body).sum::<usize>() / self.len().max(1)
@@ -101,5 +111,36 @@ impl Requests {
 impl std::fmt::Debug for Requests {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Requests({} of {} bytes)", self.len(), self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::Timestamp;
+    use gateways::{Gateway, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn a_rendered_request_is_what_the_gateway_would_send() {
+        let now_seconds = 1_780_000_000;
+        let mut requests = Requests::render(50, 7, now_seconds);
+        requests.sign("whsec_other", now_seconds - 1_000);
+        requests.sign(SECRET, now_seconds);
+        for index in 0..50 {
+            let bytes = requests.bytes(index);
+            let mut headers = [httparse::EMPTY_HEADER; 16];
+            let mut head = httparse::Request::new(&mut headers);
+            let body = &bytes[head.parse(bytes).unwrap().unwrap()..];
+            assert_eq!((head.method, head.path), (Some("POST"), Some(PATH)));
+            let value = |name: &str| head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).unwrap().value;
+            assert_eq!(value("content-length"), body.len().to_string().as_bytes());
+
+            let signature = value("stripe-signature").try_into().unwrap();
+            let headers = [(http::HeaderName::from_static("stripe-signature"), signature)].into_iter().collect();
+            let (secret, now) = (traffic::secret(SECRET), Timestamp::from_seconds(now_seconds));
+            assert_eq!(Gateway::Stripe.verify(&headers, body, &[secret], now, 0), Verdict::Valid { secret: 0 });
+            assert_eq!(Gateway::Stripe.envelope(body).unwrap().event_id, requests.event_id(index));
+        }
     }
 }

@@ -95,7 +95,8 @@ impl Results {
         );
         text.push_str("| measure | median | lowest – highest | target | |\n|---|---:|---:|---:|---|\n");
         for row in &self.table {
-            let (low, high) = row.values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+            let (low, high) =
+                row.values.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
             let target = match row.target {
                 None => String::new(),
                 Some(Target::AtLeast(bound)) => format!("≥ {}", figure(bound)),
@@ -146,7 +147,7 @@ pub fn median(values: &[f64]) -> f64 {
 /// Three digits or so: 0.412, 7.31, 84.5, 38 120.
 fn figure(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v < 1.0 => format!("{v:.3}").trim_end_matches('0').to_owned(),
         v if v.fract() == 0.0 || v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
@@ -180,7 +181,15 @@ mod tests {
 
     #[test]
     fn figures_keep_what_matters() {
-        let table = [(0.0, "0"), (0.4, "0.4"), (0.4123, "0.412"), (7.314, "7.31"), (84.49, "84.5"), (150.0, "150"), (38_120.4, "38120")];
+        let table = [
+            (0.0, "0"),
+            (0.4, "0.4"),
+            (0.4123, "0.412"),
+            (7.314, "7.31"),
+            (84.49, "84.5"),
+            (150.0, "150"),
+            (38_120.4, "38120"),
+        ];
         for (value, text) in table {
             assert_eq!(figure(value), text);
         }

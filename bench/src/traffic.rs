@@ -1,6 +1,7 @@
 //! Where the events come from: the lives of payments, interleaved, as `gateways` writes them.
 
 use domain::Timestamp;
+use gateways::stripe::sample::{Life, Sampler};
 use gateways::{Secret, stripe};
 use secrecy::SecretString;
 
@@ -13,20 +14,55 @@ pub(crate) fn signature(secret: &Secret, now_seconds: i64, body: &[u8]) -> Strin
     stripe::sign(secret, Timestamp::from_seconds(now_seconds), body)
 }
 
-/// STUB until `gateways::stripe::sample` is there.
-pub(crate) fn interleaved(count: usize, seed: u64, now_seconds: i64, mut take: impl FnMut(&str, &[u8])) {
-    let pad = "x".repeat(2_200);
-    for index in 0..count {
-        let id = format!("evt_{seed:016x}{index:08x}");
-        let life = index / 3;
-        let (kind, status) = [
-            ("payment_intent.created", "requires_payment_method"),
-            ("payment_intent.succeeded", "succeeded"),
-            ("payment_intent.processing", "processing"),
-        ][index % 3];
-        let body = format!(
-            r#"{{"id":"{id}","object":"event","api_version":"2025-03-31.basil","created":{now_seconds},"livemode":false,"type":"{kind}","data":{{"object":{{"id":"pi_{seed:016x}{life:08x}","object":"payment_intent","amount":2000,"amount_received":0,"currency":"usd","status":"{status}","description":"{pad}","metadata":{{"order_id":"ord_{life}"}}}}}}}}"#
-        );
-        take(&id, body.as_bytes());
+/// Payments that are under way at once: so far apart the events of one come.
+const LIVES_OPEN: usize = 256;
+/// The longest life takes three months by the gateway's clock; none ends in the future.
+const LONGEST_LIFE_SECONDS: i64 = 100 * 86_400;
+
+/// Hands over `count` events of the lives of payments, the lives mixed up with each
+/// other and each one's events in order. Returns those lives that are whole, without
+/// their events; the last few remain unfinished.
+pub(crate) fn interleaved(count: usize, seed: u64, now_seconds: i64, mut take: impl FnMut(&str, &str)) -> Vec<Life> {
+    let mut sampler = Sampler::new(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let start = Timestamp::from_seconds(now_seconds - LONGEST_LIFE_SECONDS);
+    let mut next_life = || {
+        let mut life = sampler.any_life(start);
+        let events = std::mem::take(&mut life.events).into_iter();
+        (life, events)
+    };
+    let mut open: Vec<_> = (0..LIVES_OPEN).map(|_| next_life()).collect();
+    let mut whole = Vec::new();
+    for _ in 0..count {
+        let (life, events) = &mut open[random.usize(..LIVES_OPEN)];
+        let event = events.next().expect("a life that is over was replaced");
+        take(&event.id, &event.body);
+        if events.len() == 0 {
+            let (next, its_events) = next_life();
+            whole.push(std::mem::replace(life, next));
+            *events = its_events;
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn ids(count: usize, seed: u64) -> Vec<String> {
+        let mut ids = Vec::new();
+        interleaved(count, seed, 1_780_000_000, |id, _| ids.push(id.to_owned()));
+        ids
+    }
+
+    #[test]
+    fn event_ids_are_distinct_and_repeat_with_their_seed() {
+        let first = ids(5_000, 1);
+        assert_eq!(first.iter().collect::<HashSet<_>>().len(), 5_000);
+        assert_eq!(ids(5_000, 1), first);
+        assert!(ids(5_000, 2).iter().all(|id| !first.contains(id)), "another seed has other events");
     }
 }

@@ -56,7 +56,10 @@ fn corpus(root: &Path, asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
         None => root.join("..").join("shared"),
     };
     if !corpus.join("vectors").is_dir() || !corpus.join("events").is_dir() {
-        bail!("set QUITTANCE_CORPUS to the directory with `vectors` and `events`: {} has neither or one", corpus.display());
+        bail!(
+            "set QUITTANCE_CORPUS to the directory with `vectors` and `events`: {} has neither or one",
+            corpus.display()
+        );
     }
     Ok(corpus.canonicalize()?)
 }

@@ -19,6 +19,9 @@ pub struct File {
     pub text: String,
 }
 
+/// Finds what is wrong with a tree, as lines that begin with the path.
+type Check = fn(&[File]) -> Vec<String>;
+
 /// Directories that are not ours to check: built, or git's.
 const LEFT_OUT: [&str; 3] = [".git", "target", "node_modules"];
 
@@ -34,9 +37,8 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All findings, as lines that begin with the path.
 fn findings(tree: &[File]) -> Vec<String> {
-    let checks: [fn(&[File]) -> Vec<String>; 8] = [
+    let checks: [Check; 8] = [
         habits::long_files,
         habits::machine_paths,
         habits::skipped_tests,

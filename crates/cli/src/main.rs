@@ -1,1 +1,32 @@
-fn main() {}
+//! `quittance`: one binary for the server and everything that is done beside it.
+
+mod commands;
+mod config;
+mod sender;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Less contention than the system's allocator: see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = commands::Cli::parse(); // Wrong usage ends here, with status 2.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("quittance: the runtime does not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("quittance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

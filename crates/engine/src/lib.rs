@@ -8,6 +8,7 @@ pub mod rebuild;
 pub mod sweep;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::Store;
 use tokio::sync::{Notify, watch};
@@ -15,6 +16,9 @@ use tokio::task::JoinSet;
 
 pub use clock::Clock;
 pub use intake::{Intake, Refused};
+
+/// A connection that does not end keeps the way in open; it is cut off after this.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The engine's tasks and the way in.
 #[derive(Debug)]
@@ -56,10 +60,15 @@ impl Engine {
         let Self { intake, stop, mut tasks } = self;
         drop(intake); // The intake task ends with its last sender.
         stop.send_replace(true);
-        while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an engine task died while stopping");
+        let ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an engine task died while stopping");
+                }
             }
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("stopped without waiting longer; what is not applied is on disk");
         }
     }
 }

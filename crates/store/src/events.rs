@@ -68,6 +68,17 @@ pub struct EventFilter {
     pub before: Option<i64>,
 }
 
+impl EventFilter {
+    /// Whether it says more than whose events: what changes many at once asks for
+    /// it, because "all of them" is more often a mistake than a wish.
+    pub fn is_narrow(&self) -> bool {
+        let Self { account: _, gateway, endpoint, event_type, state, payment, since, until, q, event_id, before: _ } =
+            self;
+        let texts = [gateway, endpoint, event_type, payment, q, event_id];
+        texts.iter().any(|text| text.is_some()) || state.is_some() || since.is_some() || until.is_some()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EventRow {
     #[serde(skip)]

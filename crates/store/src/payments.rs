@@ -106,6 +106,18 @@ impl Store {
         query.build().fetch_all(&self.reader).await?.iter().map(payment_row).collect()
     }
 
+    /// How many payments of the account there are in each status that occurs.
+    pub async fn count_payments(&self, account: &AccountId) -> Result<Vec<(PaymentStatus, u64)>> {
+        let sql = "SELECT status, count(*) FROM payment WHERE account = ? AND visible GROUP BY status ORDER BY status";
+        let rows = sqlx::query(sql).bind(account.as_str()).fetch_all(&self.reader).await?;
+        let count = |row: &SqliteRow| {
+            let status =
+                PaymentStatus::parse(row.get(0)).ok_or_else(|| Error::corrupt("payment", "", "a status is unknown"))?;
+            Ok((status, row.get::<i64, _>(1).unsigned_abs()))
+        };
+        rows.iter().map(count).collect()
+    }
+
     /// One payment, by its id or by one that it had before. `account` `None` looks
     /// in all of them.
     pub async fn show_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<PaymentRow>> {

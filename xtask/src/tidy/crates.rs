@@ -139,7 +139,8 @@ mod tests {
     fn a_store_method_without_a_test_is_found() {
         let source = "impl Store {\n    pub async fn accept(&self) {}\n    pub async fn claim<T>(&self) {}\n}\n\
                       impl StoreWriter {\n    pub async fn inner(&self) {}\n}\npub async fn also_inner() {}\n";
-        let tree = |test: &str| [file("crates/store/src/events.rs", source), file("crates/store/tests/contract.rs", test)];
+        let tree =
+            |test: &str| [file("crates/store/src/events.rs", source), file("crates/store/tests/contract.rs", test)];
         let table = [
             ("store.accept(&batch).await; store.claim(3).await", 0),
             ("store.accept(&batch).await; store.claim::<u8>(3).await", 0),

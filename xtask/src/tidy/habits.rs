@@ -50,7 +50,8 @@ pub fn unfinished(tree: &[File]) -> Vec<String> {
 /// Tests that hope that a while is enough.
 pub fn sleeping_tests(tree: &[File]) -> Vec<String> {
     lines_with(tree, &[concat!("sle", "ep(")], "wait for the thing itself, with a deadline", |file, number| {
-        let tests_begin = numbered(&file.text).find(|(_, line)| line.contains("#[cfg(test)]")).map(|(number, _)| number);
+        let tests_begin =
+            numbered(&file.text).find(|(_, line)| line.contains("#[cfg(test)]")).map(|(number, _)| number);
         file.path.contains("/tests/") || tests_begin.is_some_and(|begin| number > begin)
     })
 }

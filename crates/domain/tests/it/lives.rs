@@ -2,9 +2,10 @@
 //! sane gateway would make.
 
 use domain::dispute::DisputeStage;
+use domain::intent::Details;
 use domain::lattice::{Earliest, Largest, Latest};
 use domain::reader::ReaderStatus;
-use domain::{AccountId, EventFacts, Mode, Phase, Scope};
+use domain::{AccountId, Currency, EventFacts, Mode, Phase, Scope};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -275,7 +276,9 @@ pub fn statement() -> impl Strategy<Value = EventFacts> {
         .prop_map(|(kind, n, parent, seconds, word, amount, other, told, scope)| {
             let (pi, ch) = (format!("pi_{parent}"), format!("ch_{parent}"));
             let order = told[0].then(|| format!("ord_{parent}"));
-            let said = Latest::said(at(seconds), &format!("evt_{word}"), details(amount, order.as_deref()));
+            let currency = Currency::parse(if word == 0 { "EUR" } else { "USD" });
+            let described = Details { currency, ..details(amount, order.as_deref()) };
+            let said = Latest::said(at(seconds), &format!("evt_{word}"), described);
             let mut event = match kind {
                 0 => intent(&format!("pi_{n}"), seconds, INTENTS[word], |intent| {
                     intent.details = said;

@@ -10,7 +10,7 @@ pub fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn every_order_and_duplication_of_up_to_five_events_ends_in_one_state(events in short(5)) {

@@ -2,7 +2,7 @@
 
 use domain::lattice::{Earliest, Largest, Latest};
 use domain::reader::ReaderStatus;
-use domain::{DisputeStatus, EventFacts, Flag, Ledger, Outcome, Payment, PaymentStatus, Phase};
+use domain::{Currency, DisputeStatus, EventFacts, Flag, Ledger, Outcome, Payment, PaymentStatus, Phase};
 
 use crate::last_write_wins::payment;
 use crate::orderings::one_end_state;
@@ -412,9 +412,32 @@ fn payments_add_up_to_their_order() {
 }
 
 #[test]
-fn a_charge_that_failed_late_keeps_when_it_was_captured() {
+fn another_currency_pays_no_order_and_is_flagged() {
+    let euros = intent("pi_1", 10, "succeeded", |intent| {
+        let described = details(500, Some("ord_0"));
+        let described = domain::intent::Details { currency: Currency::parse("EUR"), ..described };
+        intent.amount_received = Largest::of(minor(500));
+        intent.details = Latest::said(at(10), "evt_1", described);
+    });
+    let dollars = refund("re_1", "succeeded", 100, |refund| refund.intents.extend(["pi_1".to_owned()]));
+    let ledger = one_end_state("euros for an order in dollars", &[euros, dollars]);
+    let order = ledger.orders()["ord_0"].order.clone().expect("it is registered");
+    assert_eq!((order.payment_status, order.amount_paid), (PaymentStatus::Pending, minor(0)));
+    let payment = &ledger.payments().values().next().expect("one payment").payment;
+    assert_eq!(payment.flags, [Flag::CurrencyDisagrees].into());
+}
+
+#[test]
+fn a_refund_that_was_canceled_and_failed_shows_as_failed() {
+    let events = [re("re_1", "failed", 100), re("re_1", "canceled", 100), ch([500, 500, 0])];
+    let payment = payment("canceled and failed", &events);
+    assert_eq!(payment.refunds[0].status, domain::refund::RefundStatus::Failed);
+}
+
+#[test]
+fn a_charge_that_failed_late_was_not_captured_after_all() {
     let told = charge_failed("ch_1", 90, |charge| charge.captured_at = Earliest::of(at(10)));
     let payment = payment("one event tells of both", &[told]);
     assert!(payment.flags.contains(&Flag::ChargeFailedAfterSuccess));
-    assert_eq!(payment.captured_at, None, "the payment was not captured after all");
+    assert_eq!(payment.captured_at, None);
 }

@@ -1,1 +1,7 @@
-fn main() {}
+mod corpus;
+mod envelope;
+mod fixtures;
+mod properties;
+mod sample;
+mod signature;
+mod support;

@@ -272,18 +272,11 @@ pub async fn replay_many(State(app): State<App>, Writer(key): Writer, body: Byte
         limit: None,
         cursor: None,
     };
-    let narrowed = params.gateway.is_some()
-        || params.endpoint.is_some()
-        || params.event_type.is_some()
-        || params.state.is_some()
-        || params.payment.is_some()
-        || params.since.is_some()
-        || params.until.is_some()
-        || params.q.is_some();
-    if !narrowed {
+    let filter = params.filter(&key)?;
+    if !filter.is_narrow() {
         return Err(ApiError::bad_request("say which events: by type, state, payment, time, …"));
     }
-    replay_filtered(&app, &params.filter(&key)?, dry_run).await
+    replay_filtered(&app, &filter, dry_run).await
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

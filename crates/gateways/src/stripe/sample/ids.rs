@@ -42,9 +42,9 @@ impl Ids {
         self.timed(prefix, '1', at)
     }
 
-    /// `cus_…`, `req_…`: random all through.
+    /// `cus_…`, `req_…`: random all through. The prefix is the whole of what comes before.
     pub(super) fn random(&mut self, prefix: &str, digits: usize) -> String {
-        format!("{prefix}_{}", random(&mut self.rng, digits))
+        format!("{prefix}{}", random(&mut self.rng, digits))
     }
 
     fn timed(&mut self, prefix: &str, kind: char, at: Timestamp) -> String {

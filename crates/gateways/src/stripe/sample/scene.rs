@@ -87,22 +87,19 @@ impl Scene {
         let mut metadata = vec![("order_id", order_id.clone())];
         metadata.extend(overrides.payment_id.clone().map(|id| ("payment_id", id)));
         metadata.extend(overrides.booking_id.clone().map(|id| ("booking_id", id)));
-        metadata.push(("cart_id", ids.random("cart", 16)));
+        metadata.push(("cart_id", ids.random("cart_", 16)));
         metadata.push(("channel", "web".to_owned()));
         let session_prefix = if overrides.livemode { "cs_live_a1" } else { "cs_test_a1" };
         Self {
             intent: overrides.payment_intent.clone().unwrap_or_else(|| ids.of_payment("pi", at)),
             charge: overrides.charge.clone().unwrap_or_else(|| ids.of_payment("ch", at)),
-            session: overrides
-                .session
-                .clone()
-                .unwrap_or_else(|| ids.random(session_prefix, 56).replacen("a1_", "a1", 1)),
+            session: overrides.session.clone().unwrap_or_else(|| ids.random(session_prefix, 56)),
             dispute: ids.alone("du", at),
             refund: ids.of_payment("re", at),
-            reader: ids.random("tmr", 14),
-            customer: ids.random("cus", 14),
+            reader: ids.random("tmr_", 14),
+            customer: ids.random("cus_", 14),
             payment_method: ids.alone("pm", at),
-            request: ids.random("req", 14),
+            request: ids.random("req_", 14),
             configuration: ids.alone("pmc", Timestamp::from_seconds(1_735_689_600)),
             order_id,
             amount,
@@ -241,7 +238,7 @@ impl Scene {
         if !self.disputed {
             self.disputed = true;
             self.disputed_at = at;
-            let withdrawn = -self.amount.units() - DISPUTE_FEE;
+            let withdrawn = (-self.amount.units()).saturating_sub(DISPUTE_FEE);
             self.dispute_transactions.push((format!("txn_1{}", tail(&self.dispute)), withdrawn));
         }
         match event_type {
@@ -249,7 +246,7 @@ impl Scene {
             "charge.dispute.closed" => self.dispute_status = self.verdict.to_owned(),
             "charge.dispute.funds_reinstated" => {
                 self.dispute_status = self.verdict.to_owned();
-                let returned = self.amount.units() + DISPUTE_FEE;
+                let returned = self.amount.units().saturating_add(DISPUTE_FEE);
                 self.dispute_transactions.push((format!("txn_2{}", tail(&self.dispute)), returned));
             }
             _ => {}
@@ -406,7 +403,7 @@ impl Scene {
         let transactions = self.dispute_transactions.iter().map(|(id, net)| {
             let id = quoted(id);
             let fee = if *net < 0 { DISPUTE_FEE } else { -DISPUTE_FEE };
-            let amount = net + fee;
+            let amount = net.saturating_add(fee);
             format!(
                 r#"{{"id": {id}, "object": "balance_transaction", "amount": {amount}, "fee": {fee}, "net": {net}}}"#
             )

@@ -1,0 +1,222 @@
+//! `quittance events`
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use domain::{AccountId, Timestamp};
+use engine::Clock;
+use store::{EventFilter, EventRow, EventState, Store};
+
+use super::keys::account;
+use crate::config::Config;
+
+const LIST_DEFAULT: u32 = 50;
+/// Rows read at a time.
+const PAGE: u32 = 500;
+
+/// Which events. As in the API.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Filter {
+    #[arg(long, value_parser = account)]
+    account: Option<AccountId>,
+    #[arg(long)]
+    gateway: Option<String>,
+    /// The endpoint's path
+    #[arg(long)]
+    endpoint: Option<String>,
+    #[arg(long = "type")]
+    event_type: Option<String>,
+    /// pending, applied, ignored, waiting, failed or dead
+    #[arg(long, value_parser = state)]
+    state: Option<EventState>,
+    /// A payment's id
+    #[arg(long)]
+    payment: Option<String>,
+    /// Received at or after, like 2026-11-20T16:01:00Z
+    #[arg(long, value_parser = instant)]
+    since: Option<Timestamp>,
+    /// Received before
+    #[arg(long, value_parser = instant)]
+    until: Option<Timestamp>,
+    /// An event's or object's id, or the beginning of a type
+    #[arg(short, long)]
+    q: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List events, newest first
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        /// How many; 0 for all
+        #[arg(long, default_value_t = LIST_DEFAULT)]
+        limit: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one event with its payload, deliveries, attempts and what it changed
+    Show {
+        /// The gateway's id of it
+        id: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply events again; what was applied already changes nothing
+    Replay {
+        /// The gateway's ids of them; without any, say which by a filter
+        ids: Vec<String>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn state(text: &str) -> Result<EventState, String> {
+    EventState::parse(text)
+        .ok_or_else(|| format!("state is one of {}", EventState::ALL.map(EventState::as_str).join(", ")))
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| format!("{text:?} is no instant like 2026-11-20T16:01:00Z"))
+}
+
+impl From<&Filter> for EventFilter {
+    fn from(filter: &Filter) -> Self {
+        let Filter { account, gateway, endpoint, event_type, state, payment, since, until, q } = filter.clone();
+        Self { account, gateway, endpoint, event_type, state, payment, since, until, q, event_id: None, before: None }
+    }
+}
+
+pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = super::open(config).await?;
+    let done = match command {
+        Command::List { filter, limit, json } => list(&store, filter.into(), *limit, *json).await,
+        Command::Show { id, json } => show(&store, id, *json).await,
+        Command::Replay { ids, filter, dry_run } => replay(&store, ids, filter.into(), *dry_run).await,
+    };
+    store.close().await;
+    done
+}
+
+async fn list(store: &Store, mut filter: EventFilter, limit: u32, json: bool) -> anyhow::Result<ExitCode> {
+    let mut left = if limit == 0 { u32::MAX } else { limit };
+    while left > 0 {
+        let page = store.list_events(&filter, left.min(PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.seq);
+        left -= u32::try_from(page.len()).unwrap_or(left).min(left);
+        for event in &page {
+            if json {
+                println!("{}", serde_json::to_string(event)?);
+            } else {
+                println!("{}", line(event));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(event: &EventRow) -> String {
+    let error = event.error_message.as_deref().map_or(String::new(), |error| format!("  {error}"));
+    format!("{}  {:8}  {:42}  {}{error}", event.created_at, event.state.as_str(), event.event_type, event.event_id)
+}
+
+async fn find(store: &Store, id: &str) -> anyhow::Result<EventRow> {
+    let filter = EventFilter { event_id: Some(id.to_owned()), ..EventFilter::default() };
+    let mut found = store.list_events(&filter, 2).await?;
+    if found.len() > 1 {
+        bail!("several events have the id {id}: narrow it with `events list -q {id}`");
+    }
+    found.pop().with_context(|| format!("no event has the id {id}"))
+}
+
+async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let event = find(store, id).await?;
+    let detail = store.show_event(&event.account, event.seq).await?.context("the event is gone")?;
+    let payload = detail.body.as_deref().map(String::from_utf8_lossy);
+    if json {
+        let mut shown = serde_json::to_value(&detail)?;
+        let parsed = payload.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        shown["payload"] = parsed.unwrap_or_default();
+        println!("{shown}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", line(&detail.event));
+    println!("delivered  {}  {}", detail.event.created_at, detail.event.endpoint);
+    for delivery in &detail.redeliveries {
+        println!("delivered  {}  {}", delivery.received_at, delivery.endpoint);
+    }
+    for attempt in &detail.failed_attempts {
+        println!("failed     {}  attempt {}: {}", attempt.at, attempt.number, attempt.error);
+    }
+    for change in &detail.changes {
+        let from = change.from.as_deref().unwrap_or("nothing");
+        println!("changed    {} {}: {from} → {}", change.subject, change.subject_id, change.to);
+    }
+    println!("{}", payload.unwrap_or("(the body was dropped by age)".into()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay(store: &Store, ids: &[String], filter: EventFilter, dry_run: bool) -> anyhow::Result<ExitCode> {
+    let mut events = Vec::new();
+    for id in ids {
+        events.push(find(store, id).await?);
+    }
+    if ids.is_empty() {
+        if !filter.is_narrow() {
+            bail!("say which events: ids, or a filter like --state dead");
+        }
+        let mut filter = filter;
+        loop {
+            let page = store.list_events(&filter, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            filter.before = Some(last.seq);
+            events.extend(page);
+        }
+    }
+    if dry_run {
+        return preview(store, &events).await;
+    }
+    let clock = Clock::System;
+    let mut replayed = 0;
+    for event in &events {
+        let this = EventFilter {
+            account: Some(event.account.clone()),
+            gateway: Some(event.gateway.clone()),
+            event_id: Some(event.event_id.clone()),
+            ..EventFilter::default()
+        };
+        replayed += store.replay_events(&this, clock.now()).await?;
+    }
+    // Beside a running server both take from the same store; none is applied twice.
+    while engine::apply::apply_due(store, &clock).await? > 0 {}
+    println!("{replayed} events replayed");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn preview(store: &Store, events: &[EventRow]) -> anyhow::Result<ExitCode> {
+    let mut by_account: std::collections::BTreeMap<&AccountId, Vec<i64>> = std::collections::BTreeMap::new();
+    for event in events {
+        by_account.entry(&event.account).or_default().push(event.seq);
+    }
+    let mut changes = 0;
+    for (account, seqs) in by_account {
+        for part in seqs.chunks(PAGE as usize) {
+            let claimed = store.events_to_apply(account, part).await?;
+            for (event_id, outcome) in engine::apply::preview(store, account, &claimed).await? {
+                let domain::Outcome::Applied { changes: of_event, .. } = outcome else { continue };
+                for change in of_event {
+                    let from = change.from.unwrap_or("nothing");
+                    println!("{event_id}: {} {}: {from} → {}", change.subject, change.id, change.to);
+                    changes += 1;
+                }
+            }
+        }
+    }
+    eprintln!("{} events would be replayed, {changes} things would change", events.len());
+    Ok(ExitCode::SUCCESS)
+}

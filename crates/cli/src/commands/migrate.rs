@@ -1,0 +1,12 @@
+//! `quittance migrate`
+
+use std::process::ExitCode;
+
+use crate::config::Config;
+
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let store = super::open(config).await?;
+    store.close().await;
+    eprintln!("{} is at this version", config.database_url);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,88 @@
+//! `quittance serve`
+
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use engine::{Clock, Engine};
+use server::{App, Endpoints};
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+}
+
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let endpoints = config.endpoints();
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.secrets.is_empty()) {
+        tracing::warn!(endpoint = endpoint.path, "The endpoint does not run: set {}", endpoint.secret_variable);
+    }
+    let store = super::open(config).await?;
+    let stop = stop_signal()?;
+    Server::start(store, endpoints, config.listen).await?.run(stop).await
+}
+
+/// Resolves on SIGTERM or an interrupt.
+pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// A server that listens.
+pub struct Server {
+    store: Store,
+    engine: Engine,
+    app: App,
+    listener: TcpListener,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    pub async fn start(store: Store, endpoints: Endpoints, listen: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr()?;
+        let engine = Engine::start(store.clone(), Clock::System);
+        let app =
+            App { store: store.clone(), intake: engine.intake(), clock: Clock::System, endpoints: Arc::new(endpoints) };
+        Ok(Self { store, engine, app, listener, address })
+    }
+
+    /// Serves until `stop`; then drains. Fails when a part of it died.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
+        let Self { store, mut engine, app, listener, address } = self;
+        let mut stdout = std::io::stdout();
+        writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush())?;
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Serving");
+        let mut died = false;
+        let stop = async {
+            tokio::select! {
+                () = stop => tracing::info!("Draining: no more connections, finishing what is under way"),
+                () = engine.failed() => died = true,
+            }
+        };
+        server::serve::run(listener, server::router(app), stop).await;
+        engine.stop().await;
+        if let Err(error) = store.checkpoint().await {
+            tracing::warn!(%error, "the last checkpoint failed; the next start takes it up");
+        }
+        store.close().await;
+        tracing::info!("Stopped");
+        Ok(if died { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
