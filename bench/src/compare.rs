@@ -20,6 +20,7 @@ use crate::{check, environment, now_seconds};
 
 const APPLY_MAX: Duration = Duration::from_secs(600);
 const STARTS: usize = 5;
+const MEMORY_SAMPLE_EVERY: Duration = Duration::from_millis(100);
 /// The share of the accept rate at which latency is measured.
 const HALF: f64 = 0.5;
 
@@ -53,6 +54,7 @@ struct Round {
     applied: f64,
     cpu_micros_per_event: f64,
     memory_peak: f64,
+    memory_typical: f64,
     half_rate: f64,
     half: [f64; 4],
     half_memory_peak: f64,
@@ -105,6 +107,7 @@ fn table(rounds: &[Round]) -> Vec<Row> {
         row("longest acknowledgement at half load", "ms", None, &|r| r.half[3]),
         row("p99 of acknowledgement at full load", "ms", None, &|r| r.accepted_p99),
         row("peak resident memory, full load", "MB", at_most(80.0), &|r| r.memory_peak),
+        row("resident memory under full load, median of samples", "MB", None, &|r| r.memory_typical),
         row("peak resident memory, half load", "MB", at_most(80.0), &|r| r.half_memory_peak),
         row("start to first acknowledgement", "ms", at_most(150.0), &|r| r.start),
         row("refused at full load (503)", "", None, &|r| r.refused),
@@ -143,6 +146,7 @@ fn round(plan: &Plan, requests: &mut Requests, say: &mut dyn FnMut(&str)) -> any
         applied: full.applied,
         cpu_micros_per_event: full.cpu.as_secs_f64() * 1e6 / full.report.acknowledged.len().max(1) as f64,
         memory_peak: full.memory_peak,
+        memory_typical: full.memory_typical,
         half_rate,
         half: [milliseconds(0.5), milliseconds(0.99), milliseconds(0.999), half.latency.max() as f64 / 1e3],
         half_memory_peak,
@@ -155,7 +159,7 @@ fn ceiling(plan: &Plan, requests: &Requests) -> anyhow::Result<Report> {
     let mut command = Command::new(&plan.bench);
     let server =
         Server::start(command.args(["ceiling", "--listen", "127.0.0.1:0"]), &scratch.path().join("ceiling.log"))?;
-    send(plan, &server, requests, Pace::Closed, Amount::For(plan.duration))
+    Ok(send(plan, &server, requests, Pace::Closed, Amount::For(plan.duration))?.0)
 }
 
 struct FullLoad {
@@ -163,6 +167,7 @@ struct FullLoad {
     applied: f64,
     cpu: Duration,
     memory_peak: f64,
+    memory_typical: f64,
 }
 
 fn full_load(plan: &Plan, requests: &Requests) -> anyhow::Result<FullLoad> {
@@ -171,14 +176,14 @@ fn full_load(plan: &Plan, requests: &Requests) -> anyhow::Result<FullLoad> {
     let key = quittance.read_key()?;
     let cpu_before = server.cpu().unwrap_or_default();
     let first_sent = Instant::now();
-    let report = send(plan, &server, requests, Pace::Closed, Amount::Each(all(requests.len())?))?;
+    let (report, memory_typical) = send(plan, &server, requests, Pace::Closed, Amount::Each(all(requests.len())?))?;
     quittance::wait_until_applied(server.address, APPLY_MAX)?;
     let took = first_sent.elapsed();
     let cpu = server.cpu().unwrap_or_default().saturating_sub(cpu_before);
     let memory_peak = memory_peak(&server);
     check_all_applied(&quittance, &server, &key, &report)?;
     let applied = report.acknowledged.len() as f64 / took.as_secs_f64();
-    Ok(FullLoad { report, applied, cpu, memory_peak })
+    Ok(FullLoad { report, applied, cpu, memory_peak, memory_typical })
 }
 
 /// The run counts only if everything that was acknowledged is applied.
@@ -199,7 +204,7 @@ fn half_load(plan: &Plan, requests: &Requests, per_second: f64) -> anyhow::Resul
     let scratch = scratch(plan)?;
     let (_, server) = serve(plan, scratch.path())?;
     let count = ((per_second * plan.duration.as_secs_f64()) as usize).min(requests.len());
-    let report = send(plan, &server, requests, Pace::Open { per_second }, Amount::Each(all(count)?))?;
+    let (report, _) = send(plan, &server, requests, Pace::Open { per_second }, Amount::Each(all(count)?))?;
     let memory_peak = memory_peak(&server);
     quittance::wait_until_applied(server.address, APPLY_MAX)?;
     Ok((report, memory_peak))
@@ -221,9 +226,23 @@ fn start_to_first_acknowledgement(plan: &Plan, requests: &Requests) -> anyhow::R
     Ok(median(&times))
 }
 
-fn send(plan: &Plan, server: &Server, requests: &Requests, pace: Pace, amount: Amount) -> anyhow::Result<Report> {
+/// Loads the server; also the median of its resident memory meanwhile, in MB.
+fn send(
+    plan: &Plan,
+    server: &Server,
+    requests: &Requests,
+    pace: Pace,
+    amount: Amount,
+) -> anyhow::Result<(Report, f64)> {
     let load = load::Plan { address: server.address, connections: plan.connections, pace, amount };
-    let report = load::run(&load, requests, &mut |_| ())?;
+    let mut samples = Vec::new();
+    let mut sample_at = Instant::now();
+    let report = load::run(&load, requests, &mut |_| {
+        if Instant::now() >= sample_at {
+            sample_at += MEMORY_SAMPLE_EVERY;
+            samples.extend(server.memory().map(|memory| megabytes(memory.now_kb)));
+        }
+    })?;
     ensure!(
         report.connections_lost == 0 && report.unanswered.is_empty(),
         "{} connections were lost, {} requests were never answered",
@@ -231,7 +250,7 @@ fn send(plan: &Plan, server: &Server, requests: &Requests, pace: Pace, amount: A
         report.unanswered.len()
     );
     ensure!(report.by_status.keys().all(|status| matches!(status, 200 | 503)), "replies: {:?}", report.by_status);
-    Ok(report)
+    Ok((report, if samples.is_empty() { 0.0 } else { median(&samples) }))
 }
 
 fn serve(plan: &Plan, directory: &Path) -> anyhow::Result<(Quittance, Server)> {
@@ -250,7 +269,12 @@ fn all(count: usize) -> anyhow::Result<Vec<u32>> {
 }
 
 fn memory_peak(server: &Server) -> f64 {
-    server.memory().map_or(0.0, |memory| memory.peak_kb as f64 * 1024.0 / 1e6)
+    server.memory().map_or(0.0, |memory| megabytes(memory.peak_kb))
+}
+
+/// The kernel's kB are 1024 bytes; a megabyte here is a million.
+fn megabytes(kb: u64) -> f64 {
+    kb as f64 * 1_024.0 / 1e6
 }
 
 /// A report in one line.

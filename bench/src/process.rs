@@ -127,10 +127,10 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
 }
 
-/// Waits a little between two looks at something outside this process. For loops
-/// with a deadline only.
+/// Waits a little between two looks at something outside this process: seldom enough
+/// that looking does not slow down what is looked at. For loops with a deadline only.
 pub fn pause() {
-    std::thread::park_timeout(Duration::from_millis(5));
+    std::thread::park_timeout(Duration::from_millis(20));
 }
 
 #[cfg(test)]

@@ -20,11 +20,11 @@ const STRIPE_PATHS: [&str; 2] = ["/api/webhooks/stripe", "/payments/webhook"];
 /// What can be said on every command line.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration file [default: quittance.toml, where there is one]
+    #[arg(long, global = true, value_name = "FILE", display_order = 100)]
     pub config: Option<PathBuf>,
-    /// The database, as `sqlite:FILE`
-    #[arg(long, global = true, value_name = "URL")]
+    /// The database, as `sqlite:FILE` [default: $DATABASE_URL, or sqlite:quittance.db]
+    #[arg(long, global = true, value_name = "URL", display_order = 101)]
     pub database_url: Option<String>,
 }
 
@@ -71,9 +71,16 @@ impl Config {
         let setting = |flag: Option<String>, variable: &str, in_file: Option<String>, default: &str| {
             flag.or_else(|| environment(variable)).or(in_file).unwrap_or_else(|| default.to_owned())
         };
-        let port = || environment("PORT").map(|port| format!("127.0.0.1:{port}"));
-        let listen = listen.map(str::to_owned).or_else(|| environment("QUITTANCE_LISTEN")).or_else(port);
-        let listen = setting(listen, "", file.listen, LISTEN_DEFAULT);
+        let listen = match listen.map(str::to_owned).or_else(|| environment("QUITTANCE_LISTEN")) {
+            Some(listen) => listen,
+            None => match environment("PORT") {
+                Some(port) => {
+                    let port: u16 = port.parse().ok().with_context(|| format!("PORT={port:?} is no port"))?;
+                    format!("127.0.0.1:{port}")
+                }
+                None => file.listen.unwrap_or_else(|| LISTEN_DEFAULT.to_owned()),
+            },
+        };
         let mut stripe_secrets = Vec::new();
         if let Some(list) = environment("STRIPE_WEBHOOK_SECRET") {
             for item in list.split(',') {
@@ -89,7 +96,8 @@ impl Config {
             database_url: setting(flags.database_url.clone(), "DATABASE_URL", file.database_url, DATABASE_DEFAULT),
             listen: listen
                 .parse()
-                .with_context(|| format!("listen: {listen:?} is no address like {LISTEN_DEFAULT}"))?,
+                .ok()
+                .with_context(|| format!("listen: {listen:?} is no IP address and port like {LISTEN_DEFAULT}"))?,
             log: setting(None, "QUITTANCE_LOG", file.log, LOG_DEFAULT),
             stripe_secrets,
         })
@@ -106,7 +114,7 @@ fn read_file(path: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, File)> {
     let (path, asked_for) = (path.unwrap_or(Path::new(FILE_DEFAULT)), path.is_some());
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let file = toml::from_str(&text).with_context(|| format!("{}", path.display()))?;
+            let file = toml::from_str(&text).map_err(|error| mistake(path, &text, &error))?;
             Ok((Some(path.to_owned()), file))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked_for => Ok((None, File::default())),
@@ -114,9 +122,50 @@ fn read_file(path: Option<&Path>) -> anyhow::Result<(Option<PathBuf>, File)> {
     }
 }
 
-/// Follows `env:NAME` and `file:PATH`. White space around a secret is refused rather
-/// than cut, because it is part of the key that signatures are made with.
+/// Names the line and what is wrong with it. Never shows the line, nor a value of it:
+/// it may be a secret.
+fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message();
+    let said = match message.split_once(": string \"") {
+        Some((before, value)) => {
+            let after = value.rsplit_once("\", ").map_or("", |(_, after)| after);
+            format!("{before}: a text, {after}")
+        }
+        None => message.to_owned(),
+    };
+    anyhow::anyhow!("{}, line {line}: {said}", path.display())
+}
+
+/// A database's URL without its password, for people.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    match authority.rsplit_once('@') {
+        Some((user, _)) => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{name}:…@{}", &rest[user.len() + 1..])
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// White space around a secret is refused rather than cut, because it is part of the
+/// key that signatures are made with.
 pub fn secret(setting: &str, text: &SecretString, environment: Environment<'_>) -> anyhow::Result<SecretString> {
+    let found = follow(setting, text, environment)?;
+    let exposed = found.expose_secret();
+    if exposed.is_empty() {
+        bail!("{setting}: a secret is empty");
+    }
+    if exposed.trim() != exposed {
+        bail!("{setting}: a secret has white space around it; remove it");
+    }
+    Ok(found)
+}
+
+/// Follows `env:NAME` and `file:PATH`; anything else is the secret itself.
+pub fn follow(setting: &str, text: &SecretString, environment: Environment<'_>) -> anyhow::Result<SecretString> {
     let exposed = text.expose_secret();
     let found = if let Some(name) = exposed.strip_prefix("env:") {
         environment(name).with_context(|| format!("{setting}: the variable {name} is not set"))?
@@ -128,12 +177,6 @@ pub fn secret(setting: &str, text: &SecretString, environment: Environment<'_>) 
     } else {
         exposed.to_owned()
     };
-    if found.is_empty() {
-        bail!("{setting}: a secret is empty");
-    }
-    if found.trim() != found {
-        bail!("{setting}: a secret has white space around it; remove it");
-    }
     Ok(SecretString::from(found))
 }
 
@@ -170,8 +213,13 @@ mod tests {
         let blank = folder.path().join("blank");
         std::fs::write(&blank, "whsec_x \n").expect("writes");
         let blank = format!("file:{}", blank.display());
-        let cases: [(&str, &[(&str, &str)], &str); 7] = [
+        let cases: [(&str, &[(&str, &str)], &str); 12] = [
             ("lisen = \"x\"", &[], "lisen"),
+            ("log = \"info\"\nlisen = \"x\"", &[], "line 2"),
+            ("[stripe]\nwebhook_secrets = \"whsec_a\"", &[], "line 2"),
+            ("stripe = \"whsec_a\"", &[], "a text"),
+            ("[stripe]\nwebhook_secrets = [\"whsec_a", &[], "line 2"),
+            ("", &[("PORT", "http")], "PORT=\"http\""),
             ("[stripe]\nsecret = \"x\"", &[], "secret"),
             ("listen = \"here\"", &[], "here"),
             ("", &[("STRIPE_WEBHOOK_SECRET", "env:NOWHERE")], "NOWHERE"),
@@ -183,6 +231,19 @@ mod tests {
             let error = load(Some(file), variables, None).expect_err(named);
             assert!(format!("{error:#}").contains(named), "{error:#} should name {named}");
             assert!(!format!("{error:#}").contains("whsec_"), "{error:#} shows a secret");
+            assert!(!format!("{error:#}").contains('\n'), "{error:#} is more than a line");
+        }
+    }
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite:quittance.db", "sqlite:quittance.db"),
+            ("postgres://db:5432/shop", "postgres://db:5432/shop"),
+            ("postgres://me:p@ss@db:5432/shop", "postgres://me:…@db:5432/shop"),
+            ("postgres://me@db/shop@home", "postgres://me:…@db/shop@home"),
+        ] {
+            assert_eq!(without_password(url), shown);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod config;
+mod output;
 mod sender;
 mod telemetry;
 
@@ -18,15 +19,9 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("quittance: the runtime does not start: {error}");
+            tell!("quittance: the runtime does not start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(commands::run(cli)) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("quittance: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    runtime.block_on(commands::run(cli)).unwrap_or_else(|error| output::fail(&error))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use engine::Clock;
 use gateways::{Secret, stripe};
 
@@ -31,6 +31,12 @@ impl Reply {
     }
 }
 
+impl std::fmt::Display for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, self.body.trim_end())
+    }
+}
+
 impl Sender {
     pub fn new(url: &str, secret: Secret) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
@@ -52,8 +58,26 @@ impl Sender {
             .body(body.to_owned())
             .send()
             .await
-            .with_context(|| format!("no reply from {}", self.url))?;
+            .map_err(|error| self.no_reply(&error))?;
         let status = sent.status().as_u16();
-        Ok(Reply { status, body: sent.text().await.context("the reply broke off")? })
+        Ok(Reply { status, body: sent.text().await.map_err(|error| self.no_reply(&error))? })
+    }
+
+    /// One line: the library's own says the URL twice and the cause last.
+    fn no_reply(&self, error: &reqwest::Error) -> anyhow::Error {
+        let url = &self.url;
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        if error.is_builder() {
+            anyhow!("{url:?} is no URL like http://127.0.0.1:8080/api/webhooks/stripe")
+        } else if error.is_connect() {
+            anyhow!("nothing answers at {url} ({cause}): is `quittance serve` running there?")
+        } else if error.is_timeout() {
+            anyhow!("no reply from {url} within {} s", TIMEOUT.as_secs())
+        } else {
+            anyhow!("no reply from {url}: {cause}")
+        }
     }
 }

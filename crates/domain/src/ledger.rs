@@ -76,6 +76,8 @@ pub struct OrderEntry {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     payments: BTreeMap<String, Entry>,
+    /// Visible payments by the order that they belong to.
+    members: HashMap<String, BTreeSet<String>>,
     owners: HashMap<Scope, HashMap<ObjectKey, String>>,
     orders: BTreeMap<String, OrderEntry>,
     new_owners: Vec<(Scope, ObjectKey)>,
@@ -86,8 +88,25 @@ impl Ledger {
     /// Puts in a stored payment. Its view is derived anew, never read back.
     pub fn load_payment(&mut self, scope: Scope, facts: Facts) {
         if let Some(payment) = facts.payment(&scope) {
-            self.payments.entry(payment.id.clone()).or_insert(Entry { scope, facts, payment, changed: false });
+            if !self.payments.contains_key(&payment.id) {
+                self.put(Entry { scope, facts, payment, changed: false });
+            }
         }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        if let Some(order_id) = order_id(&entry.payment) {
+            self.members.entry(order_id).or_default().insert(entry.payment.id.clone());
+        }
+        self.payments.insert(entry.payment.id.clone(), entry);
+    }
+
+    fn take(&mut self, id: &str) -> Option<Entry> {
+        let entry = self.payments.remove(id)?;
+        if let Some(members) = order_id(&entry.payment).and_then(|order_id| self.members.get_mut(&order_id)) {
+            members.remove(id);
+        }
+        Some(entry)
     }
 
     /// Says to which stored payment an object belongs.
@@ -116,7 +135,7 @@ impl Ledger {
             .get(scope)
             .map(|owners| keys.iter().filter_map(|key| owners.get(key).cloned()).collect())
             .unwrap_or_default();
-        let before: Vec<Entry> = owners.iter().filter_map(|id| self.payments.remove(id)).collect();
+        let before: Vec<Entry> = owners.iter().filter_map(|id| self.take(id)).collect();
         debug_assert_eq!(before.len(), owners.len(), "a payment that owns one of these objects was not loaded");
         let mut after = facts.clone();
         for entry in &before {
@@ -159,7 +178,7 @@ impl Ledger {
         let unchanged = before.len() == 1 && before[0].facts == facts;
         let changed = !unchanged || before.iter().any(|entry| entry.changed);
         let payment_id = payment.id.clone();
-        self.payments.insert(payment_id.clone(), Entry { scope: scope.clone(), facts, payment, changed });
+        self.put(Entry { scope: scope.clone(), facts, payment, changed });
         if !unchanged {
             for id in orders {
                 changes.extend(self.refresh_order(&id, &payment_id));
@@ -169,9 +188,8 @@ impl Ledger {
     }
 
     fn order_of(&self, id: &str, due: Option<Money>) -> Option<Order> {
-        let visible = self.payments.values().map(|entry| &entry.payment).filter(|payment| payment.visible);
-        let payments: Vec<OrderPayment> =
-            visible.filter(|p| p.order_id.as_deref() == Some(id)).map(OrderPayment::from).collect();
+        let members = self.members.get(id).into_iter().flatten().filter_map(|id| self.payments.get(id));
+        let payments: Vec<OrderPayment> = members.map(|entry| OrderPayment::from(&entry.payment)).collect();
         (due.is_some() || !payments.is_empty()).then(|| Order::of(due, &payments))
     }
 

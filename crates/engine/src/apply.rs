@@ -137,6 +137,7 @@ fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
     let statement = state(gateway, bodies, event.creates)?;
     Ok(Prepared {
         seq: event.seq,
+        due_at: event.due_at,
         facts: EventFacts { scope: event.scope.clone(), facts: statement.facts },
         object_id: statement.object_id,
         needs_fetch: statement.needs_fetch,

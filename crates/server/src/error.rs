@@ -28,7 +28,7 @@ impl ApiError {
     pub const EVENT_AMBIGUOUS: Self = Self::fixed(
         StatusCode::CONFLICT,
         "event_ambiguous",
-        "several events have this id; say which with `account` or `gateway`",
+        "several events have this id; say which with `account`, `gateway`, `mode` or `connected_account`",
     );
     pub const PAYMENT_NOT_FOUND: Self =
         Self::fixed(StatusCode::NOT_FOUND, "payment_not_found", "there is no such payment");

@@ -127,6 +127,27 @@ struct Known {
     seq: i64,
     api_version: Option<String>,
     state: EventState,
+    /// It was kept only to be ignored, and never read.
+    kept_aside: bool,
+}
+
+impl Known {
+    /// As it is right after it came for the first time.
+    fn new(seq: i64, event: &NewEvent) -> Self {
+        let kept_aside = event.ignored_because.is_some();
+        let state = if kept_aside { EventState::Ignored } else { EventState::Pending };
+        Self { seq, api_version: event.api_version.clone(), state, kept_aside }
+    }
+
+    /// Whether there is nothing left to do when `event` is it once more. What one
+    /// endpoint keeps aside another may want.
+    fn is_done_with(&self, event: &NewEvent) -> bool {
+        match self.state {
+            EventState::Applied => true,
+            EventState::Ignored => !self.kept_aside || event.ignored_because.is_some(),
+            EventState::Pending | EventState::Waiting | EventState::Failed | EventState::Dead => false,
+        }
+    }
 }
 
 async fn accept_for(
@@ -140,20 +161,18 @@ async fn accept_for(
     let mut seq: i64 = next.get(0);
     let mut receipts = Vec::with_capacity(events.len());
     let mut new: Vec<(i64, &NewEvent)> = Vec::with_capacity(events.len());
-    let mut seen: HashMap<Identity<'_>, usize> = HashMap::new();
+    let mut seen: HashMap<Identity<'_>, &NewEvent> = HashMap::new();
     let mut repeats: Vec<usize> = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let identity = event.identity();
         if let Some(stored) = known.iter().find(|(key, _)| key.matches(identity)).map(|(_, stored)| stored) {
-            receipts.push(match stored.state {
-                EventState::Applied | EventState::Ignored => Receipt::Duplicate,
-                EventState::Pending | EventState::Waiting | EventState::Failed | EventState::Dead => Receipt::Again,
-            });
+            receipts.push(if stored.is_done_with(event) { Receipt::Duplicate } else { Receipt::Again });
             repeats.push(index);
-        } else if seen.insert(identity, index).is_some() {
-            receipts.push(Receipt::Again); // Twice in one batch: the first is not applied yet.
+        } else if let Some(first) = seen.get(&identity) {
+            receipts.push(if Known::new(0, first).is_done_with(event) { Receipt::Duplicate } else { Receipt::Again });
             repeats.push(index);
         } else {
+            seen.insert(identity, event);
             seq += 1;
             new.push((seq, event));
             receipts.push(if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New });
@@ -161,6 +180,7 @@ async fn accept_for(
     }
     let (head, previous) = chain::head(connection, account).await?;
     let number = head + 1;
+    insert_events(connection, number, &new).await?;
     let renderings = if repeats.is_empty() {
         Vec::new()
     } else {
@@ -171,7 +191,6 @@ async fn accept_for(
     if new.is_empty() && renderings.is_empty() {
         return Ok(receipts);
     }
-    insert_events(connection, number, &new).await?;
     let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, e)| link(*seq, e)));
     let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
     sqlx::query("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")
@@ -226,8 +245,7 @@ fn just_stored(new: &[(i64, &NewEvent)]) -> Vec<(StoredIdentity, Known)> {
             mode: event.mode.as_str().to_owned(),
             connected_account: event.connected_account.clone(),
         };
-        let known = Known { seq: *seq, api_version: event.api_version.clone(), state: EventState::Pending };
-        (identity, known)
+        (identity, Known::new(*seq, event))
     };
     new.iter().map(stored).collect()
 }
@@ -238,7 +256,8 @@ async fn known_events(
     events: &[&NewEvent],
 ) -> Result<Vec<(StoredIdentity, Known)>> {
     let ids: Vec<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
-    let sql = "SELECT e.event_id, e.gateway, e.mode, e.connected_account, e.seq, e.api_version, e.state
+    let sql = "SELECT e.event_id, e.gateway, e.mode, e.connected_account, e.seq, e.api_version, e.state,
+                      e.state = 'ignored' AND e.error IS NOT NULL
                FROM json_each(?2) k CROSS JOIN event e ON e.account = ?1 AND e.event_id = k.value";
     let rows =
         sqlx::query(sql).bind(account.as_str()).bind(crate::events::json_list(&ids)).fetch_all(connection).await?;
@@ -250,7 +269,7 @@ async fn known_events(
             connected_account: row.get(3),
         };
         let state = EventState::parse(row.get(6)).unwrap_or(EventState::Pending);
-        (identity, Known { seq: row.get(4), api_version: row.get(5), state })
+        (identity, Known { seq: row.get(4), api_version: row.get(5), state, kept_aside: row.get(7) })
     });
     Ok(known.collect())
 }
@@ -334,13 +353,18 @@ async fn note_repeats<'a>(
                 renderings.push((stored.seq, *event));
             }
         }
-        let undone = matches!(stored.state, EventState::Waiting | EventState::Failed | EventState::Dead);
+        let undone = stored.state != EventState::Pending && !stored.is_done_with(event);
         if undone || rendered_anew {
-            let sql = "UPDATE event SET state = 'pending', due_at = ?, attempts = 0 WHERE seq = ? AND account = ?";
+            // Another due time than before tells whoever claimed it without this
+            // rendering that it is not settled yet.
+            let sql = "UPDATE event SET state = 'pending', due_at = iif(due_at = ?1, ?1 - 1, ?1), attempts = 0,
+                           error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4)
+                       WHERE seq = ?2 AND account = ?3";
             sqlx::query(sql)
                 .bind(now.micros())
                 .bind(stored.seq)
                 .bind(account.as_str())
+                .bind(event.creates)
                 .execute(&mut *connection)
                 .await?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::ledger::{Entry, OrderEntry};
+use domain::ledger::Entry;
 use domain::{
     AccountId, Change, Currency, EventFacts, Facts, Ledger, Mode, Money, ObjectKey, ObjectKind, Outcome, Scope,
     Timestamp,
@@ -26,6 +26,8 @@ pub struct Claimed {
     /// That failed so far.
     pub attempts: u32,
     pub received_at: Timestamp,
+    /// `None`: there is nothing to do for it.
+    pub due_at: Option<Timestamp>,
     pub body: Vec<u8>,
     /// The same event in other API versions.
     pub renderings: Vec<Vec<u8>>,
@@ -35,6 +37,8 @@ pub struct Claimed {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     pub seq: i64,
+    /// As it was claimed: another rendering that came since makes it another.
+    pub due_at: Option<Timestamp>,
     pub facts: EventFacts,
     pub object_id: Option<String>,
     pub needs_fetch: bool,
@@ -133,9 +137,10 @@ impl Store {
     }
 
     /// These events, due or not, as `claim` would return them. Without those whose
-    /// body was dropped.
+    /// body was dropped or that were kept only to be ignored.
     pub async fn events_to_apply(&self, account: &AccountId, seqs: &[i64]) -> Result<Vec<Claimed>> {
-        let sql = format!("{CLAIM} JOIN json_each(?2) k ON e.seq = k.value WHERE e.account = ?1 ORDER BY e.seq");
+        let sql = format!("{CLAIM} JOIN json_each(?2) k ON e.seq = k.value
+                           WHERE e.account = ?1 AND NOT (e.state = 'ignored' AND e.error IS NOT NULL) ORDER BY e.seq");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(account.as_str()).bind(json_list(seqs));
         let mut claimed = claimed_rows(account, query.fetch_all(&self.reader).await?)?;
         self.add_renderings(account, &mut claimed).await?;
@@ -240,7 +245,7 @@ impl Store {
 }
 
 const CLAIM: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
-    e.received_at, b.body FROM event e JOIN event_body b ON b.seq = e.seq";
+    e.received_at, b.body, e.due_at FROM event e JOIN event_body b ON b.seq = e.seq";
 
 fn claimed_rows(account: &AccountId, rows: Vec<SqliteRow>) -> Result<Vec<Claimed>> {
     let claimed = rows.into_iter().map(|row| {
@@ -253,6 +258,7 @@ fn claimed_rows(account: &AccountId, rows: Vec<SqliteRow>) -> Result<Vec<Claimed
             creates: row.get(6),
             attempts: row.get(7),
             received_at: Timestamp::from_micros(row.get(8)),
+            due_at: row.get::<Option<i64>, _>(10).map(Timestamp::from_micros),
             body: row.get(9),
             renderings: Vec::new(),
         })
@@ -275,13 +281,15 @@ pub(crate) fn read_facts(text: &str, table: &'static str, row: impl ToString) ->
     serde_json::from_str(text).map_err(|error| Error::corrupt(table, row, format!("facts: {error}")))
 }
 
-/// The events that nobody has settled since they were claimed.
+/// The events that nobody has settled, or added to, since they were claimed.
 async fn untaken(connection: &mut SqliteConnection, account: &AccountId, batch: &[Prepared]) -> Result<BTreeSet<i64>> {
     let seqs: Vec<i64> = batch.iter().map(|event| event.seq).collect();
-    let sql = "SELECT e.seq FROM json_each(?2) k CROSS JOIN event e ON e.seq = k.value
+    let sql = "SELECT e.seq, e.due_at FROM json_each(?2) k CROSS JOIN event e ON e.seq = k.value
                WHERE e.account = ?1 AND e.due_at IS NOT NULL";
     let rows = sqlx::query(sql).bind(account.as_str()).bind(json_list(&seqs)).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|row| row.get(0)).collect())
+    let due: BTreeSet<(i64, i64)> = rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
+    let as_claimed = |event: &&Prepared| event.due_at.is_some_and(|at| due.contains(&(event.seq, at.micros())));
+    Ok(batch.iter().filter(as_claimed).map(|event| event.seq).collect())
 }
 
 /// A working set with everything that the batch can touch.
@@ -318,6 +326,9 @@ async fn load(connection: &mut SqliteConnection, account: &AccountId, batch: &[P
     let by_id = "SELECT p.id, p.gateway, p.mode, p.facts FROM json_each(?2) k
                  CROSS JOIN payment p ON p.account = ?1 AND p.id = k.value";
     load_payments(connection, account, by_id, &payment_ids, &mut ledger).await?;
+    if let Some(id) = payment_ids.iter().find(|id| !ledger.payments().contains_key(*id)) {
+        return Err(Error::corrupt("payment", id, "objects of the gateway belong to it, but it is not there"));
+    }
     load_orders(connection, account, batch, &mut ledger).await?;
     Ok(ledger)
 }
@@ -442,11 +453,14 @@ async fn write_state(
     write_payments(connection, account, &changed, now).await?;
     write_refunds(connection, account, &changed, now).await?;
     write_disputes(connection, account, &changed, now).await?;
-    let orders: Vec<(&String, &OrderEntry)> = ledger.orders().iter().filter(|(_, order)| order.changed).collect();
-    let mut rows = Vec::with_capacity(orders.len());
-    for (id, entry) in orders {
-        rows.extend(entry.order.as_ref().map(|order| (id, order)));
+    let changed = ledger.orders().iter().filter(|(_, entry)| entry.changed);
+    let (there, gone): (Vec<_>, Vec<_>) = changed.partition(|(_, entry)| entry.order.is_some());
+    for (id, _) in gone {
+        // Nobody registered it, and the payment that named it names another one now.
+        let sql = "DELETE FROM merchant_order WHERE account = ? AND id = ?";
+        sqlx::query(sql).bind(account.as_str()).bind(id.as_str()).execute(&mut *connection).await?;
     }
+    let rows: Vec<_> = there.iter().filter_map(|(id, entry)| Some((*id, entry.order.as_ref()?))).collect();
     INSERT_ORDERS
         .run(connection, &rows, |query, (id, order)| {
             query

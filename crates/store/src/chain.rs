@@ -96,6 +96,9 @@ pub enum ChainFault {
     BatchAltered { number: i64, first_seq: i64, last_seq: i64 },
     /// A stored body is not the one that was delivered.
     BodyAltered { event_id: String },
+    /// Events that claim to be in a link which is not there: before the first one
+    /// or after the last.
+    EventsUnlinked { count: u64, first_seq: i64, last_seq: i64 },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -124,6 +127,7 @@ impl Store {
                 .fetch_all(&self.reader)
                 .await?;
             if links.is_empty() {
+                report.faults.extend(self.events_unlinked(account).await?);
                 return Ok(report);
             }
             let upto: i64 = links[links.len() - 1].get(0);
@@ -156,6 +160,19 @@ impl Store {
                 number = next;
             }
         }
+    }
+
+    /// One statement, so that what is accepted meanwhile is seen with its link.
+    async fn events_unlinked(&self, account: &AccountId) -> Result<Option<ChainFault>> {
+        let sql = "WITH ends AS (SELECT coalesce(min(number), 0) AS first, coalesce(max(number), 0) AS last
+                                 FROM batch WHERE account = ?1 AND writer = ?2)
+                   SELECT count(*), min(seq), max(seq) FROM (
+                       SELECT seq, batch, writer FROM event WHERE account = ?1
+                       UNION ALL SELECT seq, batch, writer FROM event_rendering WHERE account = ?1), ends
+                   WHERE batch < first OR batch > last OR writer <> ?2";
+        let row = sqlx::query(sql).bind(account.as_str()).bind(WRITER).fetch_one(&self.reader).await?;
+        let count = row.get::<i64, _>(0).unsigned_abs();
+        Ok((count > 0).then(|| ChainFault::EventsUnlinked { count, first_seq: row.get(1), last_seq: row.get(2) }))
     }
 
     async fn links_between(

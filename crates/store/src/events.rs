@@ -75,7 +75,7 @@ impl EventFilter {
         let Self { account: _, gateway, endpoint, event_type, state, payment, since, until, q, event_id, before: _ } =
             self;
         let texts = [gateway, endpoint, event_type, payment, q, event_id];
-        texts.iter().any(|text| text.is_some()) || state.is_some() || since.is_some() || until.is_some()
+        texts.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty())) || state.is_some() || since.is_some() || until.is_some()
     }
 }
 
@@ -87,6 +87,8 @@ pub struct EventRow {
     pub gateway: String,
     pub endpoint: String,
     pub mode: String,
+    /// Empty where there is none.
+    pub connected_account: String,
     pub event_id: String,
     pub event_type: String,
     pub api_version: Option<String>,
@@ -170,7 +172,12 @@ pub(crate) fn json_list<T: Serialize>(values: &[T]) -> String {
 }
 
 const COLUMNS: &str = "e.seq, e.account, e.gateway, e.endpoint, e.mode, e.event_id, e.event_type, e.api_version,
-    f.object_id, e.state, e.error, e.attempts, coalesce(f.needs_fetch, 0), e.received_at, e.settled_at";
+    f.object_id, e.state, e.error, e.attempts, coalesce(f.needs_fetch, 0), e.received_at, e.settled_at, e.connected_account";
+/// Columns before those that a query adds.
+const COLUMNS_LEN: usize = 16;
+
+/// What was kept only to be ignored was never read, and stays so.
+const NOT_KEPT_ASIDE: &str = " AND NOT (e.state = 'ignored' AND e.error IS NOT NULL)";
 
 fn event_row(row: &SqliteRow) -> Result<EventRow> {
     let seq: i64 = row.get(0);
@@ -182,6 +189,7 @@ fn event_row(row: &SqliteRow) -> Result<EventRow> {
         gateway: row.get(2),
         endpoint: row.get(3),
         mode: row.get(4),
+        connected_account: row.get(15),
         event_id: row.get(5),
         event_type: row.get(6),
         api_version: row.get(7),
@@ -261,7 +269,7 @@ impl Store {
         let attempts = sqlx::query(attempts).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
         Ok(Some(EventDetail {
             event: event_row(&row)?,
-            body: row.get(15),
+            body: row.get(COLUMNS_LEN),
             redeliveries: redeliveries
                 .iter()
                 .map(|row| Redelivery { endpoint: row.get(0), received_at: Timestamp::from_micros(row.get(1)) })
@@ -288,9 +296,28 @@ impl Store {
                             LEFT JOIN event_facts f ON f.seq = e.seq",
         );
         push_filter(&mut query, filter, objects.as_deref());
-        // What was kept only to be ignored has no facts and no attempts; it stays so.
-        query.push(" AND NOT (e.state = 'ignored' AND f.seq IS NULL))");
+        query.push(NOT_KEPT_ASIDE).push(")");
         Ok(query.build().execute(&self.writer).await?.rows_affected())
+    }
+
+    /// As [`Self::replay_events`], of one event. Returns whether it was put back.
+    pub async fn replay_event(&self, account: &AccountId, seq: i64, now: Timestamp) -> Result<bool> {
+        let mut query = QueryBuilder::new("UPDATE event AS e SET state = 'pending', attempts = 0, due_at = ");
+        query.push_bind(now.micros()).push(" WHERE e.seq = ").push_bind(seq);
+        query.push(" AND e.account = ").push_bind(account.as_str().to_owned());
+        query.push(" AND e.seq IN (SELECT b.seq FROM event_body b)").push(NOT_KEPT_ASIDE);
+        Ok(query.build().execute(&self.writer).await?.rows_affected() == 1)
+    }
+
+    /// How many events [`Self::replay_events`] would put back.
+    pub async fn count_replayable(&self, filter: &EventFilter) -> Result<u64> {
+        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let mut query = QueryBuilder::new(
+            "SELECT count(*) FROM event e JOIN event_body b ON b.seq = e.seq LEFT JOIN event_facts f ON f.seq = e.seq",
+        );
+        push_filter(&mut query, filter, objects.as_deref());
+        query.push(NOT_KEPT_ASIDE);
+        Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
     }
 
     /// How many events the filter lets through.

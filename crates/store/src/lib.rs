@@ -53,7 +53,8 @@ pub enum Error {
     Db(#[source] sqlx::Error),
     #[error("{0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    #[error("{0:?} is not a database URL: it is `sqlite:FILE`")]
+    /// Holds the scheme alone: the rest of a URL may be a password.
+    #[error("a database URL is `sqlite:FILE`, not `{0}…`")]
     Url(String),
 }
 
@@ -92,7 +93,7 @@ impl Store {
         let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match path {
             Some(path) if !path.is_empty() && !path.starts_with(':') => sqlite::open(Path::new(path)).await,
-            _ => Err(Error::Url(url.to_owned())),
+            _ => Err(Error::Url(url.split_inclusive(':').next().filter(|s| s.ends_with(':')).unwrap_or("").to_owned())),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::output::count;
+use crate::{say, tell};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -16,20 +18,25 @@ pub enum Command {
 
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     let Command::Verify { json } = command;
-    let store = super::open(config).await?;
+    let store = super::open_existing(config).await?;
     let mut sound = true;
-    for account in store.accounts().await? {
+    let accounts = store.accounts().await?;
+    if accounts.is_empty() {
+        tell!("no events are stored: there is no chain yet");
+    }
+    for account in accounts {
         let report = store.verify_chain(&account).await?;
         sound &= report.faults.is_empty();
         if *json {
-            println!("{}", serde_json::json!({ "account": account, "report": report }));
+            say!("{}", serde_json::json!({ "account": account, "report": report }))?;
             continue;
         }
         for fault in &report.faults {
-            println!("{account}: {}", serde_json::to_string(fault)?);
+            say!("{account}: {}", serde_json::to_string(fault)?)?;
         }
         let verdict = if report.faults.is_empty() { "holds" } else { "is broken" };
-        println!("{account}: the chain of {} batches with {} events {verdict}", report.batches, report.events);
+        let (links, events) = (count(report.batches, "link"), count(report.events, "event"));
+        say!("{account}: the chain of {links} over {events} {verdict}")?;
     }
     store.close().await;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })

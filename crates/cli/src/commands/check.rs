@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use store::Store;
 
-use crate::config::{Config, Flags, process_environment};
+use crate::config::{Config, Flags, process_environment, without_password};
+use crate::say;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -35,28 +36,28 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
             })
             .collect();
         let report = serde_json::json!({
-            "file": config.file, "database_url": config.database_url, "database": database,
+            "file": config.file, "database_url": without_password(&config.database_url), "database": database,
             "listen": config.listen, "log": config.log, "endpoints": endpoints, "warnings": warnings,
         });
-        println!("{report}");
+        say!("{report}")?;
     } else {
         match &config.file {
-            Some(path) => println!("file       {}", path.display()),
-            None => println!("file       none (quittance.toml is not there)"),
+            Some(path) => say!("file       {}", path.display())?,
+            None => say!("file       none (quittance.toml is not there)")?,
         }
-        println!("database   {} ({database})", config.database_url);
-        println!("listen     {}", config.listen);
-        println!("log        {}", config.log);
+        say!("database   {} ({database})", without_password(&config.database_url))?;
+        say!("listen     {}", config.listen)?;
+        say!("log        {}", config.log)?;
         for endpoint in endpoints.iter() {
             let state = match endpoint.secrets.len() {
                 0 => format!("does not run: set {}", endpoint.secret_variable),
                 1 => "runs, 1 secret".to_owned(),
                 several => format!("runs, {several} secrets"),
             };
-            println!("endpoint   POST {} ({}): {state}", endpoint.path, endpoint.gateway.as_str());
+            say!("endpoint   POST {} ({}): {state}", endpoint.path, endpoint.gateway.as_str())?;
         }
         for warning in &warnings {
-            println!("warning    {warning}");
+            say!("warning    {warning}")?;
         }
     }
     Ok(if running > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -64,8 +65,10 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Looks without changing anything: a file that is not there is not made.
 async fn database_state(url: &str) -> String {
-    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-    if path.is_some_and(|path| !std::path::Path::new(path).exists()) {
+    if let Err(error) = super::known_database(url) {
+        return format!("not usable: {error}");
+    }
+    if super::missing_file(url).is_some() {
         return "not there yet; serve makes it".to_owned();
     }
     let looked = async {

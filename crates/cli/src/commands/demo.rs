@@ -19,7 +19,7 @@ use super::keys::random_id;
 use super::serve::{Server, stop_signal};
 use super::simulate::Traffic;
 use crate::sender::Sender;
-use crate::telemetry;
+use crate::{say, telemetry, tell};
 
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 const WEBHOOK_PATH: &str = "/payments/webhook";
@@ -37,7 +37,7 @@ pub struct Args {
     /// Where to listen; a free port is taken where this one is in use
     #[arg(long, value_name = "ADDR", default_value = LISTEN_DEFAULT)]
     listen: SocketAddr,
-    /// Deliveries a second
+    /// Deliveries a second; 0 for as many as it takes
     #[arg(long, value_name = "R", default_value_t = 20)]
     rate: u32,
     /// Stop after so many payments, compare each with what it should have come to,
@@ -68,7 +68,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error),
     };
     let base = format!("http://{}", server.address);
-    introduce(&base, &key, &database);
+    introduce(&base, &key, &database)?;
     let sender = Sender::new(&format!("{base}{WEBHOOK_PATH}"), Secret::from_text(&secret))?;
     let (done, finished) = tokio::sync::oneshot::channel();
     let stop = stop_signal()?;
@@ -103,8 +103,10 @@ async fn demo_key(store: &Store) -> anyhow::Result<String> {
     Ok(secret)
 }
 
-fn introduce(base: &str, key: &str, database: &std::path::Path) {
-    println!(
+fn introduce(base: &str, key: &str, database: &std::path::Path) -> std::io::Result<()> {
+    // However it was started: there may be no `quittance` on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "quittance".to_owned());
+    say!(
         "Quittance demo: a simulated gateway delivers payments' lives to {base}{WEBHOOK_PATH},
 signed, with failures, refunds, disputes, every tenth event twice, and out of order.
 
@@ -113,19 +115,18 @@ Look at it from another terminal:
   curl -H 'Authorization: Bearer {key}' '{base}/api/payments?limit=3'
   curl -H 'Authorization: Bearer {key}' '{base}/api/webhooks/events?limit=3'
   curl -H 'Authorization: Bearer {key}' '{base}/api/webhooks/stats'
-  quittance events list --database-url sqlite:{}
+  {program} events list --database-url sqlite:{}
 
 The database is scratch and goes when the demo ends. Interrupt to end it.
 ",
         database.display()
-    );
+    )
 }
 
 /// Delivers rounds of payments and shows where they stand. Returns how many came to
 /// something else than they should have.
 async fn play(args: &Args, store: &Store, sender: &Sender) -> anyhow::Result<usize> {
-    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let mut traffic = Traffic::new(seed, DUPLICATES_PERCENT, true);
+    let mut traffic = Traffic::new(args.seed, DUPLICATES_PERCENT, true);
     let mut lives: Vec<Life> = Vec::new();
     let mut deliveries = 0;
     while args.payments.is_none_or(|wanted| lives.len() < wanted) {
@@ -138,14 +139,14 @@ async fn play(args: &Args, store: &Store, sender: &Sender) -> anyhow::Result<usi
         }
         let counts = store.count_payments(&AccountId::default()).await?;
         let shown: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
-        println!("{deliveries} deliveries acknowledged; payments: {}", shown.join(", "));
+        say!("{deliveries} deliveries acknowledged; payments: {}", shown.join(", "))?;
     }
     drained(store).await?;
     let mut wrong = 0;
     for life in &lives {
         wrong += usize::from(!came_right(store, life).await?);
     }
-    println!("seed {seed}: {} payments, {wrong} of them not as they should be", lives.len());
+    say!("seed {}: {} payments, {wrong} of them not as they should be", traffic.seed, lives.len())?;
     Ok(wrong)
 }
 
@@ -169,7 +170,7 @@ async fn came_right(store: &Store, life: &Life) -> anyhow::Result<bool> {
         && found[0].payment.amount_refunded == life.amount_refunded;
     if !right {
         let came_to: Vec<_> = found.iter().map(|row| row.payment.status).collect();
-        eprintln!("order {}: {:?} should be {}, is {came_to:?}", life.order_id, life.kind, life.expected);
+        tell!("order {}: {:?} should be {}, is {came_to:?}", life.order_id, life.kind, life.expected);
     }
     Ok(right)
 }

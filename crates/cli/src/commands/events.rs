@@ -9,6 +9,8 @@ use store::{EventFilter, EventRow, EventState, Store};
 
 use super::keys::account;
 use crate::config::Config;
+use crate::output::count;
+use crate::{say, tell};
 
 const LIST_DEFAULT: u32 = 50;
 /// Rows read at a time.
@@ -17,14 +19,17 @@ const PAGE: u32 = 500;
 /// Which events. As in the API.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Filter {
+    /// Whose
     #[arg(long, value_parser = account)]
     account: Option<AccountId>,
+    /// Like stripe
     #[arg(long)]
     gateway: Option<String>,
     /// The endpoint's path
     #[arg(long)]
     endpoint: Option<String>,
-    #[arg(long = "type")]
+    /// Like payment_intent.succeeded
+    #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// pending, applied, ignored, waiting, failed or dead
     #[arg(long, value_parser = state)]
@@ -60,6 +65,7 @@ pub enum Command {
     Show {
         /// The gateway's id of it
         id: String,
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
@@ -92,7 +98,7 @@ impl From<&Filter> for EventFilter {
 }
 
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
-    let store = super::open(config).await?;
+    let store = super::open_existing(config).await?;
     let done = match command {
         Command::List { filter, limit, json } => list(&store, filter.into(), *limit, *json).await,
         Command::Show { id, json } => show(&store, id, *json).await,
@@ -111,9 +117,9 @@ async fn list(store: &Store, mut filter: EventFilter, limit: u32, json: bool) ->
         left -= u32::try_from(page.len()).unwrap_or(left).min(left);
         for event in &page {
             if json {
-                println!("{}", serde_json::to_string(event)?);
+                say!("{}", serde_json::to_string(event)?)?;
             } else {
-                println!("{}", line(event));
+                say!("{}", line(event))?;
             }
         }
     }
@@ -122,14 +128,15 @@ async fn list(store: &Store, mut filter: EventFilter, limit: u32, json: bool) ->
 
 fn line(event: &EventRow) -> String {
     let error = event.error_message.as_deref().map_or(String::new(), |error| format!("  {error}"));
-    format!("{}  {:8}  {:42}  {}{error}", event.created_at, event.state.as_str(), event.event_type, event.event_id)
+    let (at, state) = (event.created_at.to_string(), event.state.as_str());
+    format!("{at:27}  {state:7}  {:42}  {}{error}", event.event_type, event.event_id)
 }
 
 async fn find(store: &Store, id: &str) -> anyhow::Result<EventRow> {
     let filter = EventFilter { event_id: Some(id.to_owned()), ..EventFilter::default() };
     let mut found = store.list_events(&filter, 2).await?;
     if found.len() > 1 {
-        bail!("several events have the id {id}: narrow it with `events list -q {id}`");
+        bail!("several events have the id {id}: `quittance events list --json -q {id}` shows them");
     }
     found.pop().with_context(|| format!("no event has the id {id}"))
 }
@@ -142,22 +149,22 @@ async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<ExitCode> {
         let mut shown = serde_json::to_value(&detail)?;
         let parsed = payload.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
         shown["payload"] = parsed.unwrap_or_default();
-        println!("{shown}");
+        say!("{shown}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", line(&detail.event));
-    println!("delivered  {}  {}", detail.event.created_at, detail.event.endpoint);
+    say!("{}", line(&detail.event))?;
+    say!("delivered  {}  {}", detail.event.created_at, detail.event.endpoint)?;
     for delivery in &detail.redeliveries {
-        println!("delivered  {}  {}", delivery.received_at, delivery.endpoint);
+        say!("delivered  {}  {}", delivery.received_at, delivery.endpoint)?;
     }
     for attempt in &detail.failed_attempts {
-        println!("failed     {}  attempt {}: {}", attempt.at, attempt.number, attempt.error);
+        say!("failed     {}  attempt {}: {}", attempt.at, attempt.number, attempt.error)?;
     }
     for change in &detail.changes {
         let from = change.from.as_deref().unwrap_or("nothing");
-        println!("changed    {} {}: {from} → {}", change.subject, change.subject_id, change.to);
+        say!("changed    {} {}: {from} → {}", change.subject, change.subject_id, change.to)?;
     }
-    println!("{}", payload.unwrap_or("(the body was dropped by age)".into()));
+    say!("{}", payload.unwrap_or("(the body was dropped by age)".into()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -194,7 +201,7 @@ async fn replay(store: &Store, ids: &[String], filter: EventFilter, dry_run: boo
     }
     // Beside a running server both take from the same store; none is applied twice.
     while engine::apply::apply_due(store, &clock).await? > 0 {}
-    println!("{replayed} events replayed");
+    say!("{} replayed", count(replayed, "event"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -203,7 +210,7 @@ async fn preview(store: &Store, events: &[EventRow]) -> anyhow::Result<ExitCode>
     for event in events {
         by_account.entry(&event.account).or_default().push(event.seq);
     }
-    let mut changes = 0;
+    let mut changes = 0_u64;
     for (account, seqs) in by_account {
         for part in seqs.chunks(PAGE as usize) {
             let claimed = store.events_to_apply(account, part).await?;
@@ -211,12 +218,12 @@ async fn preview(store: &Store, events: &[EventRow]) -> anyhow::Result<ExitCode>
                 let domain::Outcome::Applied { changes: of_event, .. } = outcome else { continue };
                 for change in of_event {
                     let from = change.from.unwrap_or("nothing");
-                    println!("{event_id}: {} {}: {from} → {}", change.subject, change.id, change.to);
+                    say!("{event_id}: {} {}: {from} → {}", change.subject, change.id, change.to)?;
                     changes += 1;
                 }
             }
         }
     }
-    eprintln!("{} events would be replayed, {changes} things would change", events.len());
+    tell!("{} would be replayed, {} would change", count(events.len(), "event"), count(changes, "thing"));
     Ok(ExitCode::SUCCESS)
 }

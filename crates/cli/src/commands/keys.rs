@@ -8,11 +8,13 @@ use engine::Clock;
 use store::{ApiKey, KeyScope};
 
 use crate::config::Config;
+use crate::{say, tell};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Make a key; it is printed once and kept only as a hash
     Create {
+        /// What it may do: read, write or admin
         #[arg(long, value_name = "SCOPE", default_value = "read", value_parser = scope)]
         scope: KeyScope,
         /// The account it is for
@@ -22,11 +24,12 @@ pub enum Command {
         #[arg(long, conflicts_with = "account")]
         all_accounts: bool,
         /// What it is for, for people
-        #[arg(long, value_name = "NAME", default_value = "")]
+        #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
         name: String,
     },
     /// List keys, without the keys themselves
     List {
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
@@ -46,7 +49,10 @@ pub fn account(text: &str) -> Result<AccountId, String> {
 }
 
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
-    let store = super::open(config).await?;
+    let store = match command {
+        Command::Create { .. } => super::open(config).await?, // A key may be made before the first start.
+        Command::List { .. } | Command::Revoke { .. } => super::open_existing(config).await?,
+    };
     let done = match command {
         Command::Create { scope, account, all_accounts, name } => {
             let key = ApiKey {
@@ -60,32 +66,31 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode>
             let secret = random_id("qk", SECRET_BYTES)?;
             store.create_key(&key, &secret).await?;
             let account = key.account.as_ref().map_or("all accounts", AccountId::as_str);
-            eprintln!("{}: may {} for {account}. It is shown only now:", key.id, key.scope.as_str());
-            println!("{secret}");
+            tell!("{}: may {} for {account}. It is shown only now:", key.id, key.scope.as_str());
+            say!("{secret}")?;
             ExitCode::SUCCESS
         }
         Command::List { json } => {
             let keys = store.list_keys().await?;
             if *json {
-                println!("{}", serde_json::to_string(&keys)?);
+                say!("{}", serde_json::to_string(&keys)?)?;
             } else {
                 for key in keys {
                     let account = key.account.as_ref().map_or("(all)", AccountId::as_str);
                     let revoked = key.revoked_at.map_or(String::new(), |at| format!("  revoked {at}"));
-                    println!(
-                        "{}  {:5}  {account}  {}  {}{revoked}",
-                        key.id,
-                        key.scope.as_str(),
-                        key.created_at,
-                        key.name
-                    );
+                    let (scope, made) = (key.scope.as_str(), key.created_at.to_string());
+                    let line = format!("{}  {scope:5}  {account}  {made:27}  {}{revoked}", key.id, key.name);
+                    say!("{}", line.trim_end())?;
                 }
             }
             ExitCode::SUCCESS
         }
         Command::Revoke { id } => {
             let revoked = store.revoke_key(id, Clock::System.now()).await?;
-            eprintln!("{id} {}", if revoked { "is revoked" } else { "is no key that could be revoked" });
+            tell!(
+                "{id} {}",
+                if revoked { "is revoked" } else { "is no key that could be revoked: see `quittance keys list`" }
+            );
             if revoked { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     };

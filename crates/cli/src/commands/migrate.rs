@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::tell;
 
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let store = super::open(config).await?;
     store.close().await;
-    eprintln!("{} is at this version", config.database_url);
+    tell!("{} is at this version", config.database_url);
     Ok(ExitCode::SUCCESS)
 }

@@ -12,12 +12,14 @@ mod simulate;
 mod trigger;
 mod verify;
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use store::Store;
 
-use crate::config::{Config, Flags, process_environment};
+use crate::config::{Config, Flags, process_environment, without_password};
 use crate::telemetry;
 
 /// A payment webhook engine: turns what payment gateways say into the truth about
@@ -86,9 +88,39 @@ fn load(flags: &Flags, listen: Option<&str>) -> anyhow::Result<Config> {
     Config::load(flags, listen, &process_environment)
 }
 
-/// Opens the configured database and brings it to this version.
+/// Opens the configured database, makes it where there is none, and brings it to
+/// this version.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    let store = Store::open(&config.database_url).await?;
-    store.migrate().await?;
+    known_database(&config.database_url)?;
+    let named = || config.database_url.clone();
+    let store = Store::open(&config.database_url).await.with_context(named)?;
+    store.migrate().await.with_context(named)?;
     Ok(store)
+}
+
+/// As [`open`], for commands that look at what is there: an answer about a database
+/// that was made a moment ago, in the wrong folder, would be a wrong one.
+async fn open_existing(config: &Config) -> anyhow::Result<Store> {
+    known_database(&config.database_url)?;
+    if let Some(path) = missing_file(&config.database_url) {
+        bail!(
+            "there is no database at {}: name it with --database-url or DATABASE_URL, or make it with \
+             `quittance migrate`",
+            path.display()
+        );
+    }
+    open(config).await
+}
+
+fn known_database(url: &str) -> anyhow::Result<()> {
+    match url.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()) {
+        true => Ok(()),
+        false => bail!("{:?} is no database that this version knows: use sqlite:FILE", without_password(url)),
+    }
+}
+
+/// The database's file, if it is not there.
+fn missing_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:").map(|rest| Path::new(rest.strip_prefix("//").unwrap_or(rest)))?;
+    (!path.exists()).then_some(path)
 }

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::output::count;
+use crate::{say, tell};
 
 /// Differences that are printed; the count is always whole.
 const SHOWN_MAX: usize = 50;
@@ -15,19 +17,24 @@ pub struct Args {
 }
 
 pub async fn run(_args: &Args, config: &Config) -> anyhow::Result<ExitCode> {
-    let store = super::open(config).await?;
+    let store = super::open_existing(config).await?;
     let comparison = engine::rebuild::check(&store).await?;
     store.close().await;
     for difference in comparison.differences.iter().take(SHOWN_MAX) {
-        println!(
+        say!(
             "{} {}: stored {}; the events say {}",
-            difference.account, difference.subject, difference.stored, difference.derived
-        );
+            difference.account,
+            difference.subject,
+            difference.stored,
+            difference.derived
+        )?;
     }
-    let count = comparison.differences.len();
-    eprintln!(
-        "{} events, {} payments and {} orders compared: {count} differences",
-        comparison.events, comparison.payments, comparison.orders
+    tell!(
+        "{}, {} and {} compared: {}",
+        count(comparison.events, "event"),
+        count(comparison.payments, "payment"),
+        count(comparison.orders, "order"),
+        count(comparison.differences.len(), "difference")
     );
-    Ok(if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if comparison.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,6 @@
 //! `quittance serve`
 
 use std::future::Future;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
+use crate::{say, tell};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen; port 0 picks a free one
+    /// Where to listen; port 0 picks a free one [default: $QUITTANCE_LISTEN, 127.0.0.1:$PORT, or 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 }
@@ -32,7 +32,12 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     Server::start(store, endpoints, config.listen).await?.run(stop).await
 }
 
-/// Resolves on SIGTERM or an interrupt.
+/// As shells report a program that an interrupt ended.
+const INTERRUPTED: i32 = 130;
+
+/// Resolves on SIGTERM or an interrupt. An interrupt after that ends the process at
+/// once: somebody at a terminal does not want to wait, and what was acknowledged is on
+/// disk. A further SIGTERM changes nothing, because supervisors may send several.
 pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
@@ -41,6 +46,12 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        tokio::spawn(async move {
+            if interrupt.recv().await.is_some() {
+                tell!("quittance: interrupted again: stopped without waiting for requests under way");
+                std::process::exit(INTERRUPTED);
+            }
+        });
     })
 }
 
@@ -66,8 +77,7 @@ impl Server {
     /// Serves until `stop`; then drains. Fails when a part of it died.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
         let Self { store, mut engine, app, listener, address } = self;
-        let mut stdout = std::io::stdout();
-        writeln!(stdout, "listening on http://{address}").and_then(|()| stdout.flush())?;
+        say!("listening on http://{address}")?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Serving");
         let mut died = false;
         let stop = async {

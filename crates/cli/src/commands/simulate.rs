@@ -1,25 +1,31 @@
 //! `quittance simulate`: whole lives of payments, as traffic.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use domain::Timestamp;
 use engine::Clock;
 use gateways::stripe::sample::{Life, SampleEvent, Sampler};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::trigger::Target;
+use super::trigger::{SEEDED_START, Target};
 use crate::config::Flags;
 use crate::sender::Sender;
+use crate::{output, say, tell};
 
 /// Deliveries under way at once.
 const CONCURRENCY: usize = 16;
 /// Over how many deliveries `--shuffle` mixes.
 const SHUFFLE_WINDOW: usize = 200;
-/// A delivery that is not acknowledged is tried so often, as a gateway would.
+/// A delivery that is not acknowledged is tried so often, as a gateway would; one that
+/// is refused for what it is, once.
 const TRIES_MAX: u32 = 5;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// No life is longer by the gateway's clock; none ends in the future.
+const LONGEST_LIFE_MICROS: i64 = 100 * 24 * 60 * 60 * 1_000_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,7 +41,7 @@ pub struct Args {
     /// Deliver out of order
     #[arg(long)]
     shuffle: bool,
-    /// The same seed gives the same payments
+    /// The same seed gives the same payments, which begin on 2025-01-01
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -55,17 +61,18 @@ pub struct Tally {
 
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let sender = args.target.sender(flags)?;
-    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let mut traffic = Traffic::new(seed, args.duplicates, args.shuffle);
+    let mut traffic = Traffic::new(args.seed, args.duplicates, args.shuffle);
     let lives: Vec<Life> = (0..args.payments).map(|_| traffic.life()).collect();
     let tally = traffic.send(&lives, &sender, args.rate).await;
-    eprintln!("seed {seed}");
-    println!("{}", serde_json::to_string(&tally)?);
+    tell!("seed {}", traffic.seed);
+    say!("{}", serde_json::to_string(&tally)?)?;
     Ok(if tally.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Makes payments and delivers their events, as well or as badly as was asked for.
 pub struct Traffic {
+    pub seed: u64,
+    start: Timestamp,
     sampler: Sampler,
     rng: fastrand::Rng,
     duplicates_percent: u8,
@@ -73,12 +80,18 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn new(seed: u64, duplicates_percent: u8, shuffle: bool) -> Self {
-        Self { sampler: Sampler::new(seed), rng: fastrand::Rng::with_seed(seed), duplicates_percent, shuffle }
+    pub fn new(seed: Option<u64>, duplicates_percent: u8, shuffle: bool) -> Self {
+        let start = match seed {
+            Some(_) => SEEDED_START,
+            None => Clock::System.now().plus_micros(-LONGEST_LIFE_MICROS),
+        };
+        let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+        let (sampler, rng) = (Sampler::new(seed), fastrand::Rng::with_seed(seed));
+        Self { seed, start, sampler, rng, duplicates_percent, shuffle }
     }
 
     pub fn life(&mut self) -> Life {
-        self.sampler.any_life(Clock::System.now())
+        self.sampler.any_life(self.start)
     }
 
     fn schedule<'a>(&mut self, lives: &'a [Life]) -> Vec<&'a SampleEvent> {
@@ -97,32 +110,57 @@ impl Traffic {
         deliveries
     }
 
-    /// Delivers the events of these payments; resolves when all are done.
+    /// Delivers the events of these payments; resolves when all are done. Gives up
+    /// when nothing answers. Each kind of trouble is told once.
     pub async fn send(&mut self, lives: &[Life], sender: &Sender, rate: u32) -> Tally {
         let deliveries = self.schedule(lives);
         let events = lives.iter().map(|life| life.events.len()).sum();
         let mut tally = Tally { payments: lives.len(), events, deliveries: deliveries.len(), ..Tally::default() };
         let mut pace = pace(rate);
         let mut under_way = JoinSet::new();
-        let mut count = |acknowledged: Option<Result<bool, tokio::task::JoinError>>| match acknowledged {
-            Some(Ok(true)) => tally.acknowledged += 1,
-            Some(_) => tally.refused += 1,
-            None => {}
+        let mut troubles = BTreeSet::new();
+        let mut settle = |ended: Ended| match ended {
+            Ended::Acknowledged => tally.acknowledged += 1,
+            Ended::Refused(why) | Ended::Unanswered(why) => {
+                if !troubles.contains(&why) {
+                    tell!("not acknowledged: {why}");
+                    troubles.insert(why);
+                }
+            }
         };
+        let mut nobody_answers = false;
         for event in deliveries {
             if let Some(pace) = &mut pace {
                 pace.tick().await;
             }
-            while under_way.len() >= CONCURRENCY {
-                count(under_way.join_next().await);
+            while under_way.len() >= CONCURRENCY
+                && let Some(ended) = ended(&mut under_way).await
+            {
+                nobody_answers |= matches!(ended, Ended::Unanswered(_));
+                settle(ended);
+            }
+            if nobody_answers {
+                break;
             }
             under_way.spawn(deliver(sender.clone(), event.body.clone()));
         }
-        while let Some(done) = under_way.join_next().await {
-            count(Some(done));
+        while let Some(ended) = ended(&mut under_way).await {
+            settle(ended);
         }
+        tally.refused = tally.deliveries - tally.acknowledged;
         tally
     }
+}
+
+/// How a delivery ended, after all its tries.
+enum Ended {
+    Acknowledged,
+    Refused(String),
+    Unanswered(String),
+}
+
+async fn ended(under_way: &mut JoinSet<Ended>) -> Option<Ended> {
+    Some(under_way.join_next().await?.unwrap_or_else(|died| Ended::Refused(died.to_string())))
 }
 
 fn pace(rate: u32) -> Option<Interval> {
@@ -131,15 +169,18 @@ fn pace(rate: u32) -> Option<Interval> {
     Some(pace)
 }
 
-/// Whether it was acknowledged.
-async fn deliver(sender: Sender, body: String) -> bool {
-    for _ in 0..TRIES_MAX {
-        match sender.deliver(&body).await {
-            Ok(reply) if reply.is_success() => return true,
-            Ok(reply) => eprintln!("not acknowledged: {} {}", reply.status, reply.body),
-            Err(error) => eprintln!("not acknowledged: {error:#}"),
+async fn deliver(sender: Sender, body: String) -> Ended {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (ended, comes_again) = match sender.deliver(&body).await {
+            Ok(reply) if reply.is_success() => return Ended::Acknowledged,
+            Ok(reply) => (Ended::Refused(reply.to_string()), reply.status == 429 || reply.status >= 500),
+            Err(error) => (Ended::Unanswered(output::line(&error)), true),
+        };
+        if tries == TRIES_MAX || !comes_again {
+            return ended;
         }
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
     }
-    false
 }

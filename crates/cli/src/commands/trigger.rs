@@ -3,15 +3,20 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use domain::Currency;
 use domain::money::Minor;
+use domain::{Currency, Timestamp};
 use engine::Clock;
 use gateways::Secret;
 use gateways::stripe::sample::{Overrides, Sampler, TYPES};
 use secrecy::SecretString;
 
+use super::verify::instant;
 use crate::config::{self, Config, Flags, process_environment};
 use crate::sender::Sender;
+use crate::{say, tell};
+
+/// When seeded events happen: their ids tell the time too, so it has to be the same.
+pub const SEEDED_START: Timestamp = Timestamp::from_seconds(1_735_689_600);
 
 /// Where to deliver and how to sign.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,7 +24,7 @@ pub struct Target {
     /// The endpoint's URL [default: the configured address, /api/webhooks/stripe]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// The endpoint's signing secret [default: the configured one]
+    /// The endpoint's signing secret, env:NAME or file:PATH [default: the configured one]
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretString>,
 }
@@ -62,6 +67,7 @@ pub struct Args {
     /// In the currency's minor unit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     amount: Option<i64>,
+    /// Like EUR
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
     /// As live mode sends it
@@ -70,11 +76,16 @@ pub struct Args {
     /// Make the same event again: the same seed gives the same ids
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// When it happened, by the gateway's clock [default: now; with --seed 2025-01-01T00:00:00Z]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    created: Option<Timestamp>,
 }
 
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if args.list {
-        TYPES.iter().for_each(|event_type| println!("{event_type}"));
+        for event_type in TYPES {
+            say!("{event_type}")?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let event_type = args.event_type.as_deref().unwrap_or_default();
@@ -97,11 +108,12 @@ pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         ..Overrides::default()
     };
     let mut sampler = Sampler::new(args.seed.unwrap_or_else(|| fastrand::u64(..)));
-    let Some(event) = sampler.single(event_type, Clock::System.now(), &overrides) else {
+    let now = || if args.seed.is_some() { SEEDED_START } else { Clock::System.now() };
+    let Some(event) = sampler.single(event_type, args.created.unwrap_or_else(now), &overrides) else {
         bail!("no event of type {event_type:?} is known; `quittance trigger --list` names them");
     };
     let reply = args.target.sender(flags)?.deliver(&event.body).await?;
-    eprintln!("{} {} → {}", event.event_type, event.id, reply.status);
-    println!("{}", reply.body);
+    tell!("{} {} → {}", event.event_type, event.id, reply.status);
+    say!("{}", reply.body)?;
     Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

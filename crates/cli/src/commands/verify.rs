@@ -12,12 +12,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde::Serialize;
 
+use crate::config::{follow, process_environment};
+use crate::say;
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Who is said to have sent it
     #[arg(long, value_name = "GATEWAY", value_parser = gateway)]
     gateway: Gateway,
-    /// A signing secret; several while rotating
+    /// A signing secret, env:NAME or file:PATH; several while rotating
     #[arg(long, value_name = "SECRET", required = true)]
     secret: Vec<SecretString>,
     /// When it came: seconds since 1970, or like 2026-11-20T16:01:00Z [default: now]
@@ -47,22 +50,27 @@ fn gateway(name: &str) -> Result<Gateway, String> {
     Gateway::parse(name).ok_or_else(|| format!("no gateway {name:?} is known; there is stripe"))
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub fn instant(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse().ok().map(Timestamp::from_seconds);
-    seconds.or_else(|| Timestamp::parse(text)).ok_or_else(|| format!("{text:?} is no time"))
+    seconds
+        .or_else(|| Timestamp::parse(text))
+        .ok_or_else(|| format!("{text:?} is no time like 1795194370 or 2026-11-20T16:01:00Z"))
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = read_body(&args.body)?;
     let headers = headers(&args.header)?;
-    let secrets: Vec<Secret> = args.secret.iter().map(Secret::from_text).collect();
+    let mut secrets = Vec::new();
+    for text in &args.secret {
+        secrets.push(Secret::from_text(&follow("--secret", text, &process_environment)?));
+    }
     let at = args.at.unwrap_or_else(|| Clock::System.now());
     let verdict = args.gateway.verify(&headers, &body, &secrets, at, args.tolerance);
     let report = match verdict {
         Verdict::Valid { .. } => Report { verdict: "valid", reason: None },
         Verdict::Invalid(reason) => Report { verdict: "invalid", reason: Some(reason.to_string()) },
     };
-    println!("{}", serde_json::to_string(&report)?);
+    say!("{}", serde_json::to_string(&report)?)?;
     Ok(if report.reason.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

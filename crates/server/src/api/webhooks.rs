@@ -117,7 +117,12 @@ pub async fn list(
 pub struct WhichParams {
     account: Option<String>,
     gateway: Option<String>,
+    mode: Option<String>,
+    connected_account: Option<String>,
 }
+
+/// Events that may share one id: the account's, by gateway, mode and connected account.
+const NAMESAKES_MAX: u32 = 200;
 
 async fn find(app: &App, key: &ApiKey, event_id: String, which: WhichParams) -> Result<EventRow, ApiError> {
     let filter = EventFilter {
@@ -126,7 +131,11 @@ async fn find(app: &App, key: &ApiKey, event_id: String, which: WhichParams) -> 
         event_id: Some(event_id),
         ..EventFilter::default()
     };
-    let mut found = app.store.list_events(&filter, 2).await?;
+    let mut found = app.store.list_events(&filter, NAMESAKES_MAX).await?;
+    found.retain(|event| {
+        which.mode.as_ref().is_none_or(|mode| *mode == event.mode)
+            && which.connected_account.as_ref().is_none_or(|account| *account == event.connected_account)
+    });
     match (found.pop(), found.pop()) {
         (None, _) => Err(ApiError::EVENT_NOT_FOUND),
         (Some(event), None) => Ok(event),
@@ -190,8 +199,13 @@ async fn replay_filtered(app: &App, filter: &EventFilter, dry_run: bool) -> Resu
         tracing::info!(replayed, "Events put back by a caller");
         return Ok(Json(Replayed { replayed, dry_run, changes: None }));
     }
-    let replayed = app.store.count_events(filter).await?;
+    let replayed = app.store.count_replayable(filter).await?;
     let events = app.store.list_events(filter, PREVIEW_MAX).await?;
+    let changes = Some(preview(app, events).await?);
+    Ok(Json(Replayed { replayed, dry_run, changes }))
+}
+
+async fn preview(app: &App, events: Vec<EventRow>) -> Result<Vec<serde_json::Value>, ApiError> {
     let mut changes = Vec::new();
     let mut by_account: std::collections::BTreeMap<_, Vec<i64>> = std::collections::BTreeMap::new();
     for event in events {
@@ -206,7 +220,7 @@ async fn replay_filtered(app: &App, filter: &EventFilter, dry_run: bool) -> Resu
             }
         }
     }
-    Ok(Json(Replayed { replayed, dry_run, changes: Some(changes) }))
+    Ok(changes)
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -214,6 +228,8 @@ async fn replay_filtered(app: &App, filter: &EventFilter, dry_run: bool) -> Resu
 pub struct ReplayOneParams {
     account: Option<String>,
     gateway: Option<String>,
+    mode: Option<String>,
+    connected_account: Option<String>,
     #[serde(default)]
     dry_run: bool,
 }
@@ -225,15 +241,15 @@ pub async fn replay(
     Path(id): Path<String>,
     Params(params): Params<ReplayOneParams>,
 ) -> Result<Json<Replayed>, ApiError> {
-    let which = WhichParams { account: params.account, gateway: params.gateway };
-    let event = find(&app, &key, id, which).await?;
-    let filter = EventFilter {
-        account: Some(event.account),
-        gateway: Some(event.gateway),
-        event_id: Some(event.event_id),
-        ..EventFilter::default()
-    };
-    replay_filtered(&app, &filter, params.dry_run).await
+    let ReplayOneParams { account, gateway, mode, connected_account, dry_run } = params;
+    let event = find(&app, &key, id, WhichParams { account, gateway, mode, connected_account }).await?;
+    if dry_run {
+        let replayed = u64::from(!app.store.events_to_apply(&event.account, &[event.seq]).await?.is_empty());
+        return Ok(Json(Replayed { replayed, dry_run, changes: Some(preview(&app, vec![event]).await?) }));
+    }
+    let replayed = u64::from(app.store.replay_event(&event.account, event.seq, app.clock.now()).await?);
+    tracing::info!(event_id = event.event_id, replayed, "Event put back by a caller");
+    Ok(Json(Replayed { replayed, dry_run, changes: None }))
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

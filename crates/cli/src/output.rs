@@ -1,0 +1,74 @@
+//! What commands print. A reader that went away (`quittance events list | head`) is
+//! no failure and no panic: the command just ends.
+
+use std::process::ExitCode;
+
+/// `println!` for results: fails where `println!` panics.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($text)*)
+    }};
+}
+
+/// `eprintln!` for what is said to people beside the result: nobody may be there.
+#[macro_export]
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
+/// Ends a failed command: one line that names every cause once.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let reader_left = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(reader_left) {
+        return ExitCode::SUCCESS;
+    }
+    tell!("quittance: {}", line(error));
+    ExitCode::FAILURE
+}
+
+/// Causes that repeat what was said before them are left out.
+pub fn line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+/// `1 event`, `2 events`
+pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_and_says_nothing_twice() {
+        let error = Err::<(), _>(anyhow::anyhow!("the file\n  is away")).context("reading: the file is away");
+        assert_eq!(line(&error.unwrap_err()), "reading: the file is away");
+        let error = Err::<(), _>(anyhow::anyhow!("no such file")).context("bad.toml cannot be read");
+        assert_eq!(line(&error.unwrap_err()), "bad.toml cannot be read: no such file");
+    }
+
+    #[test]
+    fn counts_agree_with_their_nouns() {
+        assert_eq!(["0 events", "1 event", "2 events"], [0_u64, 1, 2].map(|number| count(number, "event")));
+    }
+}

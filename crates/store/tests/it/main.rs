@@ -1,0 +1,19 @@
+//! The contract of the store. A test is a function that takes a fresh store;
+//! `on_each!` runs it on every database there is.
+
+#[macro_use]
+mod scratch;
+
+mod accept;
+mod apply;
+mod chain;
+mod contents;
+mod events;
+mod failures;
+mod keys;
+mod payments;
+mod poison;
+mod renderings;
+mod replay;
+mod schema;
+mod sql_of_people;
