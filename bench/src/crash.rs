@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::check;
+use crate::{check, history};
 use crate::load::{self, Amount, Pace};
 use crate::process::{self, Server};
 use crate::quittance::{self, Quittance};
@@ -22,6 +22,8 @@ const KILL_LAG_MICROS_MAX: u64 = 4_000;
 const KILLS_PER_ROUND_MAX: usize = 2;
 /// Events that were acknowledged before and are sent once more, each round.
 const DUPLICATES_MAX: usize = 100;
+/// Payments whose history is read, each round.
+const HISTORIES_MAX: usize = 30;
 const APPLY_MAX: Duration = Duration::from_secs(120);
 const RESEND_MAX: Duration = Duration::from_secs(60);
 
@@ -130,7 +132,11 @@ fn round(plan: &Plan, number: u32, seed: u64, directory: &Path) -> anyhow::Resul
     quittance::wait_until_applied(server.address, APPLY_MAX)?;
     check::applied(&requests, &quittance::events(server.address, &key)?)?;
     check::payments(&requests, &quittance::payments(server.address, &key)?)?;
+    for life in random.choose_multiple(requests.lives(), HISTORIES_MAX) {
+        history::of_life(server.address, &key, life)?;
+    }
     quittance.output(&["rebuild", "--check"]).context("state is not what the events say")?;
+    quittance.output(&["audit", "verify"]).context("the hash chain is broken")?;
     seen.elapsed = started.elapsed();
     Ok(seen)
 }

@@ -10,6 +10,7 @@ pub mod check;
 pub mod compare;
 pub mod crash;
 pub mod environment;
+pub mod history;
 pub mod load;
 pub mod process;
 pub mod quittance;

@@ -38,7 +38,7 @@ enum Failure {
 impl Failure {
     /// Not the event's fault.
     const fn is_outage(&self) -> bool {
-        matches!(self, Self::Store(store::Error::Unavailable(_)))
+        matches!(self, Self::Store(store::Error::Unavailable(_) | store::Error::Closed))
     }
 }
 
@@ -85,7 +85,7 @@ async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, claimed:
             Err(failure) => fail(store, clock, account, &event, failure).await?,
         }
     }
-    match apply(store, clock, account, prepared.clone()).await {
+    match apply(store, clock, account, prepared).await {
         Ok(settled) => {
             for (event, settled) in events.iter().zip(&settled) {
                 log_settled(event, settled);
@@ -95,16 +95,25 @@ async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, claimed:
         Err(failure) if failure.is_outage() => outage(failure),
         // One of them poisons the batch: apart, each succeeds or fails by itself.
         Err(_) => {
-            for (event, ready) in events.iter().zip(prepared) {
-                match apply(store, clock, account, vec![ready]).await {
-                    Ok(settled) => settled.iter().for_each(|settled| log_settled(event, settled)),
-                    Err(failure) if failure.is_outage() => return outage(failure),
-                    Err(failure) => fail(store, clock, account, event, failure).await?,
-                }
+            for event in &events {
+                apply_alone(store, clock, account, event).await?;
             }
             Ok(())
         }
     }
+}
+
+async fn apply_alone(store: &Store, clock: &Clock, account: &AccountId, event: &Claimed) -> store::Result<()> {
+    let applied = match prepare(event) {
+        Ok(ready) => apply(store, clock, account, vec![ready]).await,
+        Err(failure) => Err(failure),
+    };
+    match applied {
+        Ok(settled) => settled.iter().for_each(|settled| log_settled(event, settled)),
+        Err(failure) if failure.is_outage() => return outage(failure),
+        Err(failure) => fail(store, clock, account, event, failure).await?,
+    }
+    Ok(())
 }
 
 fn outage(failure: Failure) -> store::Result<()> {
@@ -114,7 +123,6 @@ fn outage(failure: Failure) -> store::Result<()> {
     }
 }
 
-/// In a task of its own, so that a panic fails the batch and not the loop.
 async fn apply(
     store: &Store,
     clock: &Clock,
@@ -124,9 +132,7 @@ async fn apply(
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let (store, account, now) = (store.clone(), account.clone(), clock.now());
-    let task = tokio::spawn(async move { store.apply(&account, &batch, now).await });
-    Ok(task.await.map_err(|_| Failure::Panicked)??)
+    Ok(store.apply(account, batch, clock.now()).await?)
 }
 
 /// What a claimed event states, all of its renderings together.
@@ -165,11 +171,10 @@ pub(crate) fn restate(gateway: Gateway, bodies: &[Vec<u8>], creates: bool) -> Op
 /// What applying these events would do, without doing it. Pairs of an event's id
 /// and its outcome; events that cannot be read are left out.
 pub async fn preview(store: &Store, account: &AccountId, claimed: &[Claimed]) -> store::Result<Vec<(String, Outcome)>> {
-    let ready: Vec<(&Claimed, Prepared)> =
-        claimed.iter().filter_map(|event| Some((event, prepare(event).ok()?))).collect();
-    let prepared: Vec<Prepared> = ready.iter().map(|(_, prepared)| prepared.clone()).collect();
-    let outcomes = store.preview(account, &prepared).await?;
-    Ok(ready.iter().map(|(event, _)| event.event_id.clone()).zip(outcomes).collect())
+    let ready = claimed.iter().filter_map(|event| Some((event.event_id.clone(), prepare(event).ok()?)));
+    let (event_ids, prepared): (Vec<String>, Vec<Prepared>) = ready.unzip();
+    let outcomes = store.preview(account, prepared).await?;
+    Ok(event_ids.into_iter().zip(outcomes).collect())
 }
 
 async fn fail(

@@ -168,7 +168,7 @@ async fn accept(app: &App, endpoint: &Endpoint, request: Request) -> Result<(Str
         endpoint.creates,
         ignored_because,
         received_at,
-        body.into(),
+        body,
     );
     let receipt = app.intake.submit(event).await.map_err(Refusal::Intake)?;
     Ok((event_id, receipt))

@@ -1,12 +1,12 @@
 //! Making deliveries durable: one transaction a batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use domain::{AccountId, Mode, Timestamp};
-use sqlx::{Row, SqliteConnection};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::chain::{self, Hash, Link};
-use crate::rows::Rows;
 use crate::{EventState, Result, Store};
 
 /// A verified delivery.
@@ -27,7 +27,7 @@ pub struct NewEvent {
     /// Why it is kept but not applied (another mode than the endpoint's).
     pub ignored_because: Option<&'static str>,
     pub received_at: Timestamp,
-    pub body: Vec<u8>,
+    pub body: Bytes,
     body_hash: Hash,
 }
 
@@ -47,8 +47,9 @@ impl NewEvent {
         creates: bool,
         ignored_because: Option<&'static str>,
         received_at: Timestamp,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Self {
+        let body = body.into();
         let body_hash = chain::sha256(&body);
         Self {
             account,
@@ -88,38 +89,41 @@ pub enum Receipt {
     Ignored,
 }
 
-static INSERT_EVENT: Rows = Rows::new(
+const INSERT_EVENT: &str =
     "INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
                         gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
-                        batch, body_hash) VALUES",
-    21,
-    "",
-);
-static INSERT_BODY: Rows = Rows::new("INSERT INTO event_body (seq, is_json, body) VALUES", 3, "");
+                        batch, body_hash)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18)";
+const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, true, ?)";
 
 impl Store {
     /// Stores a batch in one transaction. When it returns, everything in it is on
     /// disk; a receipt for each delivery, in their order.
     pub async fn accept(&self, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
-        let mut by_account: HashMap<&AccountId, Vec<usize>> = HashMap::new();
-        for (index, event) in batch.iter().enumerate() {
-            by_account.entry(&event.account).or_default().push(index);
-        }
-        let mut receipts = vec![Receipt::Duplicate; batch.len()];
         if batch.is_empty() {
-            return Ok(receipts);
+            return Ok(Vec::new());
         }
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        for (account, indices) in by_account {
-            let events: Vec<&NewEvent> = indices.iter().map(|index| &batch[*index]).collect();
-            let stored = accept_for(&mut transaction, account, &events, now).await?;
-            for (index, receipt) in indices.into_iter().zip(stored) {
-                receipts[index] = receipt;
-            }
-        }
-        transaction.commit().await?;
-        Ok(receipts)
+        let batch = batch.to_vec(); // Bodies are shared, not copied.
+        self.hot_writer.run(move |connection| accept(connection, &batch, now)).await
     }
+}
+
+fn accept(connection: &mut Connection, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+    let mut by_account: HashMap<&AccountId, Vec<usize>> = HashMap::new();
+    for (index, event) in batch.iter().enumerate() {
+        by_account.entry(&event.account).or_default().push(index);
+    }
+    let mut receipts = vec![Receipt::Duplicate; batch.len()];
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (account, indices) in by_account {
+        let events: Vec<&NewEvent> = indices.iter().map(|index| &batch[*index]).collect();
+        let stored = accept_for(&transaction, account, &events, now)?;
+        for (index, receipt) in indices.into_iter().zip(stored) {
+            receipts[index] = receipt;
+        }
+    }
+    transaction.commit()?;
+    Ok(receipts)
 }
 
 /// An event that is there already.
@@ -150,15 +154,15 @@ impl Known {
     }
 }
 
-async fn accept_for(
-    connection: &mut SqliteConnection,
+fn accept_for(
+    connection: &Connection,
     account: &AccountId,
     events: &[&NewEvent],
     now: Timestamp,
 ) -> Result<Vec<Receipt>> {
-    let known = known_events(connection, account, events).await?;
-    let next = sqlx::query("SELECT coalesce(max(seq), 0) FROM event").fetch_one(&mut *connection).await?;
-    let mut seq: i64 = next.get(0);
+    let known = known_events(connection, account, events)?;
+    let newest = "SELECT coalesce(max(seq), 0) FROM event";
+    let mut seq: i64 = connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
     let mut receipts = Vec::with_capacity(events.len());
     let mut new: Vec<(i64, &NewEvent)> = Vec::with_capacity(events.len());
     let mut seen: HashMap<Identity<'_>, &NewEvent> = HashMap::new();
@@ -178,31 +182,24 @@ async fn accept_for(
             receipts.push(if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New });
         }
     }
-    let (head, previous) = chain::head(connection, account).await?;
+    let (head, previous) = chain::head(connection, account)?;
     let number = head + 1;
-    insert_events(connection, number, &new).await?;
+    insert_events(connection, number, &new)?;
     let renderings = if repeats.is_empty() {
         Vec::new()
     } else {
         let known: Vec<(StoredIdentity, Known)> = known.into_iter().chain(just_stored(&new)).collect();
         let repeated: Vec<&NewEvent> = repeats.iter().map(|index| events[*index]).collect();
-        note_repeats(connection, account, number, &repeated, &known, now).await?
+        note_repeats(connection, account, number, &repeated, &known, now)?
     };
     if new.is_empty() && renderings.is_empty() {
         return Ok(receipts);
     }
     let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, e)| link(*seq, e)));
     let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
-    sqlx::query("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .bind(account.as_str())
-        .bind(chain::WRITER)
-        .bind(number)
-        .bind(now.micros())
-        .bind((new.len() + renderings.len()) as i64)
-        .bind(&previous[..])
-        .bind(&hash[..])
-        .execute(connection)
-        .await?;
+    let count = (new.len() + renderings.len()) as i64;
+    let link = params![account.as_str(), chain::WRITER, number, now.micros(), count, &previous[..], &hash[..]];
+    connection.prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(link)?;
     Ok(receipts)
 }
 
@@ -250,69 +247,70 @@ fn just_stored(new: &[(i64, &NewEvent)]) -> Vec<(StoredIdentity, Known)> {
     new.iter().map(stored).collect()
 }
 
-async fn known_events(
-    connection: &mut SqliteConnection,
+fn known_events(
+    connection: &Connection,
     account: &AccountId,
     events: &[&NewEvent],
 ) -> Result<Vec<(StoredIdentity, Known)>> {
-    let ids: Vec<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
-    let sql = "SELECT e.event_id, e.gateway, e.mode, e.connected_account, e.seq, e.api_version, e.state,
-                      e.state = 'ignored' AND e.error IS NOT NULL
-               FROM json_each(?2) k CROSS JOIN event e ON e.account = ?1 AND e.event_id = k.value";
-    let rows =
-        sqlx::query(sql).bind(account.as_str()).bind(crate::events::json_list(&ids)).fetch_all(connection).await?;
-    let known = rows.into_iter().map(|row| {
-        let identity = StoredIdentity {
-            event_id: row.get(0),
-            gateway: row.get(1),
-            mode: row.get(2),
-            connected_account: row.get(3),
-        };
-        let state = EventState::parse(row.get(6)).unwrap_or(EventState::Pending);
-        (identity, Known { seq: row.get(4), api_version: row.get(5), state, kept_aside: row.get(7) })
-    });
-    Ok(known.collect())
+    let sql =
+        "SELECT gateway, mode, connected_account, seq, api_version, state, state = 'ignored' AND error IS NOT NULL
+               FROM event WHERE account = ? AND event_id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut known = Vec::new();
+    for event_id in events.iter().map(|event| event.event_id.as_str()).collect::<HashSet<_>>() {
+        let mut rows = statement.query(params![account.as_str(), event_id])?;
+        while let Some(row) = rows.next()? {
+            let identity = StoredIdentity {
+                event_id: event_id.to_owned(),
+                gateway: row.get(0)?,
+                mode: row.get(1)?,
+                connected_account: row.get(2)?,
+            };
+            let state: String = row.get(5)?;
+            let state = EventState::parse(&state).unwrap_or(EventState::Pending);
+            let kept_aside = row.get(6)?;
+            known.push((identity, Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside }));
+        }
+    }
+    Ok(known)
 }
 
-async fn insert_events(connection: &mut SqliteConnection, number: i64, new: &[(i64, &NewEvent)]) -> Result<()> {
-    INSERT_EVENT
-        .run(connection, new, |query, (seq, event)| {
-            let received_at = event.received_at.micros();
-            let state = if event.ignored_because.is_some() { EventState::Ignored } else { EventState::Pending };
-            query
-                .bind(*seq)
-                .bind(event.account.as_str())
-                .bind(event.event_id.as_str())
-                .bind(event.gateway)
-                .bind(event.mode.as_str())
-                .bind(event.connected_account.as_str())
-                .bind(event.endpoint.as_str())
-                .bind(event.event_type.as_str())
-                .bind(event.api_version.as_deref())
-                .bind(event.gateway_time.map(Timestamp::micros))
-                .bind(event.creates)
-                .bind("webhook")
-                .bind(received_at)
-                .bind(received_at)
-                .bind(state.as_str())
-                .bind((state == EventState::Pending).then_some(received_at))
-                .bind(0)
-                .bind(event.ignored_because)
-                .bind(chain::WRITER)
-                .bind(number)
-                .bind(&event.body_hash[..])
-        })
-        .await?;
-    INSERT_BODY
-        .run(connection, new, |query, (seq, event)| query.bind(*seq).bind(true).bind(event.body.as_slice()))
-        .await
+fn insert_events(connection: &Connection, number: i64, new: &[(i64, &NewEvent)]) -> Result<()> {
+    let mut events = connection.prepare_cached(INSERT_EVENT)?;
+    let mut bodies = connection.prepare_cached(INSERT_BODY)?;
+    for (seq, event) in new {
+        let received_at = event.received_at.micros();
+        let state = if event.ignored_because.is_some() { EventState::Ignored } else { EventState::Pending };
+        events.execute(params![
+            seq,
+            event.account.as_str(),
+            event.event_id,
+            event.gateway,
+            event.mode.as_str(),
+            event.connected_account,
+            event.endpoint,
+            event.event_type,
+            event.api_version,
+            event.gateway_time.map(Timestamp::micros),
+            event.creates,
+            received_at,
+            state.as_str(),
+            (state == EventState::Pending).then_some(received_at),
+            event.ignored_because,
+            chain::WRITER,
+            number,
+            &event.body_hash[..],
+        ])?;
+        bodies.execute(params![seq, &event.body[..]])?;
+    }
+    Ok(())
 }
 
 /// Notes deliveries of events that are there already: that they came, another
 /// rendering of one, and that what is not applied yet is to be tried again.
 /// Returns the renderings that are new.
-async fn note_repeats<'a>(
-    connection: &mut SqliteConnection,
+fn note_repeats<'a>(
+    connection: &Connection,
     account: &AccountId,
     number: i64,
     repeated: &[&'a NewEvent],
@@ -322,13 +320,12 @@ async fn note_repeats<'a>(
     let mut renderings = Vec::new();
     for event in repeated {
         let Some((_, stored)) = known.iter().find(|(key, _)| key.matches(event.identity())) else { continue };
-        sqlx::query("INSERT OR IGNORE INTO redelivery (account, seq, received_at, endpoint) VALUES (?, ?, ?, ?)")
-            .bind(account.as_str())
-            .bind(stored.seq)
-            .bind(event.received_at.micros())
-            .bind(event.endpoint.as_str())
-            .execute(&mut *connection)
-            .await?;
+        let delivery = params![account.as_str(), stored.seq, event.received_at.micros(), event.endpoint];
+        connection
+            .prepare_cached(
+                "INSERT OR IGNORE INTO redelivery (account, seq, received_at, endpoint) VALUES (?, ?, ?, ?)",
+            )?
+            .execute(delivery)?;
         let other_version =
             event.api_version.as_deref().filter(|version| stored.api_version.as_deref() != Some(version));
         let mut rendered_anew = false;
@@ -336,19 +333,18 @@ async fn note_repeats<'a>(
             let sql = "INSERT OR IGNORE INTO event_rendering
                            (account, seq, api_version, received_at, endpoint, writer, batch, body_hash, body)
                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            let inserted = sqlx::query(sql)
-                .bind(account.as_str())
-                .bind(stored.seq)
-                .bind(version)
-                .bind(event.received_at.micros())
-                .bind(event.endpoint.as_str())
-                .bind(chain::WRITER)
-                .bind(number)
-                .bind(&event.body_hash[..])
-                .bind(event.body.as_slice())
-                .execute(&mut *connection)
-                .await?;
-            rendered_anew = inserted.rows_affected() == 1;
+            let rendering = params![
+                account.as_str(),
+                stored.seq,
+                version,
+                event.received_at.micros(),
+                event.endpoint,
+                chain::WRITER,
+                number,
+                &event.body_hash[..],
+                &event.body[..],
+            ];
+            rendered_anew = connection.prepare_cached(sql)?.execute(rendering)? == 1;
             if rendered_anew {
                 renderings.push((stored.seq, *event));
             }
@@ -360,13 +356,12 @@ async fn note_repeats<'a>(
             let sql = "UPDATE event SET state = 'pending', due_at = iif(due_at = ?1, ?1 - 1, ?1), attempts = 0,
                            error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4)
                        WHERE seq = ?2 AND account = ?3";
-            sqlx::query(sql)
-                .bind(now.micros())
-                .bind(stored.seq)
-                .bind(account.as_str())
-                .bind(event.creates)
-                .execute(&mut *connection)
-                .await?;
+            connection.prepare_cached(sql)?.execute(params![
+                now.micros(),
+                stored.seq,
+                account.as_str(),
+                event.creates
+            ])?;
         }
     }
     renderings.sort_by(|(a, x), (b, y)| (a, &x.api_version).cmp(&(b, &y.api_version)));

@@ -3,9 +3,10 @@
 //! or put in later does not fit any more.
 
 use domain::AccountId;
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
 use crate::{Result, Store};
 
@@ -75,13 +76,13 @@ pub(crate) fn batch_hash<'a>(
 }
 
 /// The number and hash of the account's newest link.
-pub(crate) async fn head(connection: &mut SqliteConnection, account: &AccountId) -> Result<(i64, Hash)> {
+pub(crate) fn head(connection: &Connection, account: &AccountId) -> Result<(i64, Hash)> {
     let sql = "SELECT number, hash FROM batch WHERE account = ? AND writer = ? ORDER BY number DESC LIMIT 1";
-    let row = sqlx::query(sql).bind(account.as_str()).bind(WRITER).fetch_optional(connection).await?;
-    Ok(match row {
-        Some(row) => (row.get(0), row.get::<Vec<u8>, _>(1).try_into().unwrap_or(ORIGIN)),
-        None => (0, ORIGIN),
-    })
+    let newest = connection
+        .prepare_cached(sql)?
+        .query_row(params![account.as_str(), WRITER], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    Ok(newest.unwrap_or((0, ORIGIN)))
 }
 
 /// Where the chain does not hold.

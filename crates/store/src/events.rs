@@ -75,7 +75,10 @@ impl EventFilter {
         let Self { account: _, gateway, endpoint, event_type, state, payment, since, until, q, event_id, before: _ } =
             self;
         let texts = [gateway, endpoint, event_type, payment, q, event_id];
-        texts.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty())) || state.is_some() || since.is_some() || until.is_some()
+        texts.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty()))
+            || state.is_some()
+            || since.is_some()
+            || until.is_some()
     }
 }
 

@@ -7,22 +7,27 @@
 mod accept;
 mod apply;
 mod chain;
+mod claim;
 mod events;
 mod history;
 mod keys;
 mod orders;
 mod payments;
 mod rebuild;
-mod rows;
 mod sqlite;
+mod worker;
+mod write;
 
 use std::path::Path;
 
 use sqlx::SqlitePool;
 
+use worker::Worker;
+
 pub use accept::{NewEvent, Receipt};
-pub use apply::{Attempt, Claimed, Prepared, Settled};
+pub use apply::{Attempt, Prepared, Settled};
 pub use chain::{ChainFault, ChainReport};
+pub use claim::Claimed;
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
 pub use history::HistoryRow;
 pub use keys::{ApiKey, KeyScope};
@@ -33,11 +38,16 @@ pub use rebuild::{StoredOrder, StoredPayment, StoredStatement};
 /// The data, on one database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Holds one connection: SQLite has one writer, and waiting for it here is
-    /// fair and cheap, which waiting for its file lock is not.
+    /// The hot paths, each a transaction in one job: acceptance and application take
+    /// turns here, because SQLite has one writer.
+    hot_writer: Worker,
+    hot_reader: Worker,
+    /// Everything else; `writer` holds one connection.
     writer: SqlitePool,
     reader: SqlitePool,
 }
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,11 +56,15 @@ pub enum Error {
     Conflict(&'static str),
     /// Nothing was written, and trying again may work.
     #[error("the database is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Source),
     #[error("row {row} of table {table} is corrupt: {why}")]
     Corrupt { table: &'static str, row: String, why: String },
     #[error("the database refused: {0}")]
-    Db(#[source] sqlx::Error),
+    Db(#[source] Source),
+    #[error("a defect in Quittance: it panicked; nothing was written")]
+    Panicked,
+    #[error("the store is closed")]
+    Closed,
     #[error("{0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
     /// Holds the scheme alone: the rest of a URL may be a password.
@@ -76,7 +90,15 @@ impl From<sqlx::Error> for Error {
                 .is_some_and(|code| TRANSIENT_SQLITE_CODES.contains(&(code & 0xff))),
             _ => false,
         };
-        if transient { Self::Unavailable(error) } else { Self::Db(error) }
+        if transient { Self::Unavailable(error.into()) } else { Self::Db(error.into()) }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error().map(|refusal| refusal.extended_code & 0xff);
+        let transient = code.is_some_and(|code| TRANSIENT_SQLITE_CODES.contains(&code));
+        if transient { Self::Unavailable(error.into()) } else { Self::Db(error.into()) }
     }
 }
 
@@ -119,7 +141,8 @@ impl Store {
         Ok(())
     }
 
-    /// Finishes what is under way and closes every connection.
+    /// Finishes what is under way and closes the pools; the hot connections close with
+    /// the last clone of the store.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlSafeStr, SqlitePool};
 
+use crate::worker::Worker;
 use crate::{Result, Store};
 
 const READERS_MAX: u32 = 4;
@@ -15,6 +17,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large the log may get before the writer itself empties it.
 const LOG_PAGES_MAX: i64 = 16_384;
+/// Pages that a hot connection keeps, in KiB.
+const CACHE_KIBIBYTES: i64 = 16 * 1024;
+/// Prepared statements that a hot connection keeps; more than there are.
+const STATEMENTS_MAX: usize = 64;
 /// Rows that a statement may hand over before its reader has to keep up.
 const ROW_BUFFER: usize = 512;
 
@@ -32,9 +38,8 @@ pub async fn open(path: &Path) -> Result<Store> {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false) // The statements keep them; checking each row again costs a lookup.
         .pragma("wal_autocheckpoint", "0") // `checkpoint` does it, aside from the writer.
-        .pragma("cache_size", "-8192")
+        .pragma("cache_size", "-2048")
         .pragma("temp_store", "MEMORY")
-        .statement_cache_capacity(256)
         .row_buffer_size(ROW_BUFFER);
     let pool = |connections: u32| {
         SqlitePoolOptions::new()
@@ -46,7 +51,23 @@ pub async fn open(path: &Path) -> Result<Store> {
     };
     let writer = pool(1).connect_with(options.clone()).await?;
     let reader = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
-    Ok(Store { writer, reader })
+    let hot_writer = Worker::start("store-writer", hot_connection(path)?)?;
+    let hot_reader = Worker::start("store-reader", hot_connection(path)?)?;
+    Ok(Store { hot_writer, hot_reader, writer, reader })
+}
+
+/// As the pools' connections.
+fn hot_connection(path: &Path) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
 }
 
 fn migrator() -> Migrator {
@@ -83,7 +104,8 @@ pub async fn checkpoint(store: &Store) -> Result<()> {
     drop(aside);
     let log_pages: i64 = done?.get(1);
     if log_pages > LOG_PAGES_MAX {
-        sqlx::query("PRAGMA wal_checkpoint(RESTART)").fetch_one(&store.writer).await?;
+        let restart = |writer: &mut Connection| Ok(writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?);
+        store.hot_writer.run(restart).await?;
     }
     Ok(())
 }

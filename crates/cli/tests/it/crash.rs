@@ -1,0 +1,26 @@
+//! `kill -9` in the middle of load. The ledger of what was acknowledged is kept here,
+//! and `cargo xtask soak` runs as many rounds as asked.
+
+use std::path::PathBuf;
+
+use bench::crash::{self, Plan};
+
+#[test]
+fn nothing_acknowledged_is_lost_or_applied_twice_in_20_rounds_of_kill_9() {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let plan = Plan {
+        binary: PathBuf::from(env!("CARGO_BIN_EXE_quittance")),
+        scratch: scratch.path().to_owned(),
+        rounds: 20,
+        events: 800,
+        connections: 16,
+        seed: 20_261_120,
+    };
+    let mut rounds = Vec::new();
+    crash::run(&plan, |round| rounds.push(round.clone())).unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!(rounds.len(), 20);
+    // Kills that hit nothing would prove nothing.
+    let in_the_middle = rounds.iter().filter(|round| round.kills.iter().any(|kill| (1..round.events).contains(kill)));
+    assert!(in_the_middle.count() >= 10, "{rounds:?}");
+    assert!(rounds.iter().any(|round| round.unanswered > 0), "{rounds:?}");
+}

@@ -1,0 +1,98 @@
+//! `quittance verify`
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::Value;
+
+use crate::shop::{Said, Shop, corpus};
+
+/// What [`Shop::run`] says of one vector, given as a file or on standard input.
+fn verify(shop: &Shop, vector: &Value, at: &str, on_stdin: bool) -> Said {
+    let text = |field: &str| vector[field].as_str().expect("a text").to_owned();
+    let body = BASE64_STANDARD.decode(text("body_base64")).expect("base64");
+    let (file, secret, tolerance) =
+        (shop.write("body", &body).display().to_string(), text("key"), vector["tolerance_s"].to_string());
+    let mut arguments = vec!["verify", "--gateway", "stripe", "--secret", &secret, "--at", at, "--tolerance", &tolerance];
+    let headers: Vec<String> = vector["headers"]
+        .as_object()
+        .expect("headers")
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.as_str().expect("a value")))
+        .collect();
+    headers.iter().for_each(|header| arguments.extend(["--header", header]));
+    if on_stdin {
+        arguments.extend(["--body", "-"]);
+        return shop.run_with_input(&arguments, &body);
+    }
+    arguments.extend(["--body", &file]);
+    shop.run(&arguments)
+}
+
+#[test]
+fn every_vector_gets_its_verdict() {
+    let shop = Shop::new();
+    let vectors = std::fs::read(corpus("vectors/stripe.json")).expect("the corpus");
+    let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
+    assert!(vectors.len() >= 36, "{} vectors", vectors.len());
+    for vector in &vectors {
+        let (name, expected) = (&vector["name"], vector["expect"].as_str().expect("a verdict"));
+        for on_stdin in [false, true] {
+            let said = verify(&shop, vector, &vector["timestamp_now"].to_string(), on_stdin);
+            let report: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(report["verdict"], expected, "{name}: {report}");
+            assert_eq!(said.status, Some(i32::from(expected != "valid")), "{name}: {report}");
+            assert_eq!(report["reason"].is_null(), expected == "valid", "{name}: {report}");
+        }
+    }
+}
+
+#[test]
+fn the_time_may_be_written_out() {
+    let shop = Shop::new();
+    let vectors = std::fs::read(corpus("vectors/stripe.json")).expect("the corpus");
+    let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
+    let vector = vectors.iter().find(|vector| vector["name"] == "node-event-basic").expect("it is in the corpus");
+    // 1 700 000 000 seconds after 1970, and the 300 s around it.
+    for (at, status) in [
+        ("2023-11-14T22:13:20Z", 0),
+        ("2023-11-14T23:13:20+01:00", 0),
+        ("2023-11-14T22:18:20Z", 0),
+        ("2023-11-14T22:18:21Z", 1),
+        ("2023-11-14T22:08:19Z", 1),
+    ] {
+        assert_eq!(verify(&shop, vector, at, false).status, Some(status), "{at}");
+    }
+}
+
+#[test]
+fn secrets_may_be_references_and_several() {
+    let shop = Shop::new();
+    let vectors = std::fs::read(corpus("vectors/stripe.json")).expect("the corpus");
+    let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
+    let mut vector = vectors.into_iter().find(|vector| vector["name"] == "node-event-basic").expect("it is there");
+    shop.write("secret", "whsec_test_secret\n");
+    vector["key"] = format!("file:{}", shop.path("secret").display()).into();
+    verify(&shop, &vector, "1700000000", false).ok();
+    let body = shop.path("body").display().to_string();
+    let header = format!("stripe-signature:{}", vector["headers"]["Stripe-Signature"].as_str().expect("a header"));
+    let arguments = ["verify", "--gateway", "stripe", "--secret", "whsec_old", "--secret", "env:STRIPE_WEBHOOK_SECRET"];
+    let rest = ["--at", "1700000000", "--header", &header, "--body", &body];
+    let mut command = shop.command(&[&arguments[..], &rest].concat());
+    crate::shop::said(command.env("STRIPE_WEBHOOK_SECRET", "whsec_test_secret")).ok();
+}
+
+#[test]
+fn wrong_usage_is_status_2_and_says_what_is_known() {
+    let shop = Shop::new();
+    let known = ["verify", "--gateway", "stripe", "--secret", "s", "--body", "-"];
+    for (from, to, named) in [("stripe", "stripes", "stripe"), ("--body", "--boddy", "--body"), ("-", "", "--body")] {
+        let arguments: Vec<&str> = known.iter().map(|word| if *word == from { to } else { word }).collect();
+        let said = shop.run(&arguments).exits(2);
+        assert!(said.stderr.contains(named) && said.stdout.is_empty(), "{}", said.stderr);
+    }
+    let said = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--at", "noon", "--body", "-"]).exits(2);
+    assert!(said.stderr.contains("noon"), "{}", said.stderr);
+    let missing = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--body", "nowhere"]).error();
+    assert!(missing.contains("nowhere"), "{missing}");
+    let header = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", "odd", "--body", "-"]).error();
+    assert!(header.contains("odd"), "{header}");
+}
