@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::{check, history};
 use crate::load::{self, Amount, Pace};
 use crate::process::{self, Server};
 use crate::quittance::{self, Quittance};
 use crate::requests::{Requests, SECRET};
+use crate::{check, history};
 
-/// A kill comes this long, at most, after the acknowledgement that it waits for, so
-/// that it does not always hit the moment after a commit.
-const KILL_LAG_MICROS_MAX: u64 = 4_000;
+/// A kill comes this long, at most, after the acknowledgement that it waits for; one
+/// of these is drawn each time. The first hits while the replies to a batch go out,
+/// the others somewhere in the batches after it.
+const KILL_LAG_MICROS_MAX: [u64; 3] = [200, 4_000, 20_000];
 const KILLS_PER_ROUND_MAX: usize = 2;
 /// Events that were acknowledged before and are sent once more, each round.
 const DUPLICATES_MAX: usize = 100;
@@ -152,7 +153,8 @@ fn load_and_kill(
     ledger: &mut [bool],
 ) -> anyhow::Result<Vec<u32>> {
     let kill_after = random.usize(0..=rest.len() + rest.len() / 8);
-    let lag = Duration::from_micros(random.u64(0..=KILL_LAG_MICROS_MAX));
+    let lag_max = KILL_LAG_MICROS_MAX[random.usize(..KILL_LAG_MICROS_MAX.len())];
+    let lag = Duration::from_micros(random.u64(0..=lag_max));
     let load = load_plan(plan, server, rest);
     let mut kill_at = None;
     let mut killed = false;

@@ -79,7 +79,9 @@ pub fn told_once<'a>(
     for transition in history {
         let Transition { subject, subject_id, from, to, event_id } = transition;
         let path = paths.entry((subject, subject_id)).or_default();
-        ensure!(path.last().copied() == from.as_deref(), "{transition:?} does not follow {path:?}");
+        // No dispute is a state, and every payment starts in it.
+        let start = (subject == "payment_dispute").then_some("none");
+        ensure!(path.last().copied().or(start) == from.as_deref(), "{transition:?} does not follow {path:?}");
         ensure!(from.as_ref() != Some(to), "{transition:?} leads nowhere");
         ensure!(made.insert((subject, subject_id, event_id)), "{transition:?} is the event's second");
         path.push(to);
@@ -104,6 +106,14 @@ mod tests {
             from: from.map(str::to_owned),
             to: to.to_owned(),
             event_id: Some(event_id.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_payments_disputes_start_from_none() {
+        let opened = |from| Transition { subject: "payment_dispute".to_owned(), ..transition(from, "open", "evt_1") };
+        for (from, holds) in [(Some("none"), true), (None, false), (Some("won"), false)] {
+            assert_eq!(told_once([opened(from)].iter()).is_ok(), holds, "{from:?}");
         }
     }
 

@@ -213,7 +213,8 @@ mod tests {
         let blank = folder.path().join("blank");
         std::fs::write(&blank, "whsec_x \n").expect("writes");
         let blank = format!("file:{}", blank.display());
-        let cases: [(&str, &[(&str, &str)], &str); 12] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: [Case<'_>; 12] = [
             ("lisen = \"x\"", &[], "lisen"),
             ("log = \"info\"\nlisen = \"x\"", &[], "line 2"),
             ("[stripe]\nwebhook_secrets = \"whsec_a\"", &[], "line 2"),

@@ -53,7 +53,7 @@ impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
         tracing::error!(%error, "a request failed");
         match error {
-            store::Error::Unavailable(_) => {
+            store::Error::Unavailable(_) | store::Error::Closed => {
                 Self::fixed(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again")
             }
             _ => Self::fixed(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this failed; the log says why"),

@@ -1,6 +1,6 @@
 //! Making deliveries durable: one transaction a batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use domain::{AccountId, Mode, Timestamp};
@@ -109,7 +109,8 @@ impl Store {
 }
 
 fn accept(connection: &mut Connection, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
-    let mut by_account: HashMap<&AccountId, Vec<usize>> = HashMap::new();
+    // In the order of accounts, so that the same batch is always stored in the same way.
+    let mut by_account: BTreeMap<&AccountId, Vec<usize>> = BTreeMap::new();
     for (index, event) in batch.iter().enumerate() {
         by_account.entry(&event.account).or_default().push(index);
     }
@@ -195,7 +196,7 @@ fn accept_for(
     if new.is_empty() && renderings.is_empty() {
         return Ok(receipts);
     }
-    let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, e)| link(*seq, e)));
+    let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, event)| Link { event_type: "", ..link(*seq, event) }));
     let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
     let count = (new.len() + renderings.len()) as i64;
     let link = params![account.as_str(), chain::WRITER, number, now.micros(), count, &previous[..], &hash[..]];

@@ -30,6 +30,7 @@ pub(crate) struct Link<'a> {
     pub mode: &'a str,
     pub connected_account: &'a str,
     pub endpoint: &'a str,
+    /// Empty for a rendering: its event's own row has it.
     pub event_type: &'a str,
     pub api_version: &'a str,
     pub received_at: i64,
@@ -152,8 +153,8 @@ impl Store {
                 if derived.as_slice() != hash {
                     report.faults.push(ChainFault::BatchAltered {
                         number: next,
-                        first_seq: members.first().map_or(0, |member| member.seq),
-                        last_seq: members.last().map_or(0, |member| member.seq),
+                        first_seq: members.iter().map(|member| member.seq).min().unwrap_or(0),
+                        last_seq: members.iter().map(|member| member.seq).max().unwrap_or(0),
                     });
                 }
                 report.events += members.len() as u64;
@@ -188,7 +189,7 @@ impl Store {
                    FROM event e LEFT JOIN event_body b ON b.seq = e.seq
                    WHERE e.account = ?1 AND e.batch > ?2 AND e.batch <= ?3
                    UNION ALL
-                   SELECT r.batch, r.seq, e.event_id, e.gateway, e.mode, e.connected_account, r.endpoint, e.event_type,
+                   SELECT r.batch, r.seq, e.event_id, e.gateway, e.mode, e.connected_account, r.endpoint, '',
                           r.api_version, r.received_at, r.body_hash, r.body, 1
                    FROM event_rendering r JOIN event e ON e.seq = r.seq
                    WHERE r.account = ?1 AND r.batch > ?2 AND r.batch <= ?3

@@ -218,8 +218,10 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, objects: 
     equal("e.gateway", filter.gateway.as_deref());
     equal("e.endpoint", filter.endpoint.as_deref());
     equal("e.event_type", filter.event_type.as_deref());
-    equal("e.state", filter.state.map(EventState::as_str));
     equal("e.event_id", filter.event_id.as_deref());
+    if let Some(state) = filter.state {
+        query.push(format_args!(" AND e.state = '{}'", state.as_str())); // Literal, to match the partial index.
+    }
     if let Some(since) = filter.since {
         query.push(" AND e.received_at >= ").push_bind(since.micros());
     }

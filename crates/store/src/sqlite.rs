@@ -78,7 +78,11 @@ fn migrator() -> Migrator {
 }
 
 pub async fn migrate(writer: &SqlitePool) -> Result<()> {
-    Ok(migrator().run(writer).await?)
+    // The driver takes no lock of its own: without one, two processes that start at
+    // once both find the schema missing and both make it.
+    let mut alone = writer.begin_with("BEGIN IMMEDIATE").await?;
+    migrator().run(&mut *alone).await?;
+    Ok(alone.commit().await?)
 }
 
 pub async fn is_migrated(reader: &SqlitePool) -> Result<bool> {

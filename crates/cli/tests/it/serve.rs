@@ -15,7 +15,10 @@ fn it_says_where_it_listens_and_takes_deliveries_at_both_endpoints() {
     for (seed, path) in [(1, "/api/webhooks/stripe"), (2, "/payments/webhook"), (3, "/payments/webhook/")] {
         let event = sample(seed, "payment_intent.succeeded");
         let (status, reply) = server.deliver(path, SECRET, &event.body);
-        assert_eq!((status, reply["status"].as_str(), reply["received"].as_bool()), (200, Some("accepted"), Some(true)));
+        assert_eq!(
+            (status, reply["status"].as_str(), reply["received"].as_bool()),
+            (200, Some("accepted"), Some(true))
+        );
         assert_eq!(reply["event_id"], event.id.as_str());
     }
     server.applied();
@@ -126,8 +129,7 @@ fn each_of_several_secrets_counts_and_no_other() {
     let other = "whsec_next_year";
     shop.write("other", format!("{other}\n"));
     let both = format!("{SECRET},file:{}", shop.path("other").display());
-    let server =
-        Server::start(shop.command(&["serve", "--listen", "127.0.0.1:0"]).env("STRIPE_WEBHOOK_SECRET", both));
+    let server = Server::start(shop.command(&["serve", "--listen", "127.0.0.1:0"]).env("STRIPE_WEBHOOK_SECRET", both));
     for (seed, secret, status) in [(1, SECRET, 200), (2, other, 200), (3, "whsec_nobodys", 400)] {
         let event = sample(seed, "payment_intent.succeeded");
         assert_eq!(server.deliver(PATH, secret, &event.body).0, status, "{secret}");

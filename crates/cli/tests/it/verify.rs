@@ -11,7 +11,8 @@ fn verify(shop: &Shop, vector: &Value, at: &str, on_stdin: bool) -> Said {
     let body = BASE64_STANDARD.decode(text("body_base64")).expect("base64");
     let (file, secret, tolerance) =
         (shop.write("body", &body).display().to_string(), text("key"), vector["tolerance_s"].to_string());
-    let mut arguments = vec!["verify", "--gateway", "stripe", "--secret", &secret, "--at", at, "--tolerance", &tolerance];
+    let mut arguments =
+        vec!["verify", "--gateway", "stripe", "--secret", &secret, "--at", at, "--tolerance", &tolerance];
     let headers: Vec<String> = vector["headers"]
         .as_object()
         .expect("headers")
@@ -93,6 +94,7 @@ fn wrong_usage_is_status_2_and_says_what_is_known() {
     assert!(said.stderr.contains("noon"), "{}", said.stderr);
     let missing = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--body", "nowhere"]).error();
     assert!(missing.contains("nowhere"), "{missing}");
-    let header = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", "odd", "--body", "-"]).error();
+    let header =
+        shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", "odd", "--body", "-"]).error();
     assert!(header.contains("odd"), "{header}");
 }

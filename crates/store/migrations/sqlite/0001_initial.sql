@@ -21,7 +21,9 @@ CREATE TABLE event (
     source            TEXT    NOT NULL,      -- webhook
     received_at       INTEGER NOT NULL,
     settled_at        INTEGER NOT NULL,      -- last applied, ignored or failed; until then when received
-    state             TEXT    NOT NULL CHECK (state IN ('pending', 'applied', 'ignored', 'waiting', 'failed', 'dead')),
+    -- No `IN` list: SQLite builds a table for one at each write.
+    state             TEXT    NOT NULL CHECK (state = 'applied' OR state = 'pending' OR state = 'ignored'
+                                              OR state = 'waiting' OR state = 'failed' OR state = 'dead'),
     due_at            INTEGER,               -- when to apply it; null when there is nothing to do
     attempts          INTEGER NOT NULL,      -- that failed
     error             TEXT,
@@ -32,7 +34,7 @@ CREATE TABLE event (
 -- The identity of an event; the id comes first because it decides nearly always.
 CREATE UNIQUE INDEX event_identity ON event (account, event_id, gateway, mode, connected_account);
 CREATE INDEX event_due ON event (account, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX event_troubled ON event (account, state, seq) WHERE state IN ('waiting', 'failed', 'dead');
+CREATE INDEX event_troubled ON event (account, state) WHERE state = 'waiting' OR state = 'failed' OR state = 'dead';
 
 -- Raw bodies, byte for byte; they can be dropped by age while the rest stays.
 CREATE TABLE event_body (

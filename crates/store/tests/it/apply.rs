@@ -43,27 +43,39 @@ async fn a_batch_changes_all_of_its_state(db: Scratch) {
     let tables = [
         ("SELECT event_id, state, processed, processed_at FROM webhook_events ORDER BY id", {
             let row = |id: &str, state: &str| format!("evt_{id} {state} 1 2025-11-20 16:00:07.000000");
-            vec![row("1", "applied"), row("2", "applied"), row("3", "applied"), row("4", "applied"), row("5", "ignored")]
+            vec![
+                row("1", "applied"),
+                row("2", "applied"),
+                row("3", "applied"),
+                row("4", "applied"),
+                row("5", "ignored"),
+            ]
         }),
         (
             "SELECT payment_status, dispute_status, amount, currency, amount_captured, amount_refunded, order_id,
                     gateway_transaction_id FROM payments",
             vec!["partially_refunded open 1999 USD 1999 500 6735 pi_1".to_owned()],
         ),
-        ("SELECT id, payment_status, amount_paid, amount_refunded FROM orders", vec![
-            "6735 partially_refunded 1999 500".to_owned(),
-        ]),
-        ("SELECT gateway_refund_id, charge_id, status, amount, currency, reason FROM refunds", vec![
-            "re_1 ch_1 succeeded 500 USD requested_by_customer".to_owned(),
-        ]),
-        ("SELECT gateway_dispute_id, charge_id, status, amount, currency, reason, net FROM disputes", vec![
-            "dp_1 ch_1 open 1999 USD fraudulent -3499".to_owned(),
-        ]),
-        ("SELECT order_id, from_status, to_status, event_id FROM order_status_history ORDER BY id", vec![
-            "6735 NULL pending evt_1".to_owned(),
-            "6735 pending paid evt_2".to_owned(),
-            "6735 paid partially_refunded evt_3".to_owned(),
-        ]),
+        (
+            "SELECT id, payment_status, amount_paid, amount_refunded FROM orders",
+            vec!["6735 partially_refunded 1999 500".to_owned()],
+        ),
+        (
+            "SELECT gateway_refund_id, charge_id, status, amount, currency, reason FROM refunds",
+            vec!["re_1 ch_1 succeeded 500 USD requested_by_customer".to_owned()],
+        ),
+        (
+            "SELECT gateway_dispute_id, charge_id, status, amount, currency, reason, net FROM disputes",
+            vec!["dp_1 ch_1 open 1999 USD fraudulent -3499".to_owned()],
+        ),
+        (
+            "SELECT order_id, from_status, to_status, event_id FROM order_status_history ORDER BY id",
+            vec![
+                "6735 NULL pending evt_1".to_owned(),
+                "6735 pending paid evt_2".to_owned(),
+                "6735 paid partially_refunded evt_3".to_owned(),
+            ],
+        ),
     ];
     for (sql, expected) in tables {
         let rows: Vec<String> = db.rows(sql).await.iter().map(|row| row.join(" ")).collect();
@@ -80,23 +92,23 @@ fn changes_of(settled: &Settled) -> Vec<(Subject, &'static str)> {
 
 async fn apply_of_nothing_is_nothing(db: Scratch) {
     let before = db.dump().await;
-    assert_eq!(db.apply(&account("default"), &[], NOW).await.unwrap(), []);
+    assert_eq!(db.apply(&account("default"), Vec::new(), NOW).await.unwrap(), []);
     assert_eq!(db.dump().await, before);
 }
 
 async fn a_settled_event_is_taken(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "6735"), unrelated("evt_2")]).await;
     let batch: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
-    db.apply(&account("default"), &batch, NOW).await.unwrap();
+    db.apply(&account("default"), batch.clone(), NOW).await.unwrap();
     let before = db.dump().await;
-    let again = db.apply(&account("default"), &batch, at(60)).await.unwrap();
+    let again = db.apply(&account("default"), batch.clone(), at(60)).await.unwrap();
     assert_eq!(again, [Settled::Taken, Settled::Taken]);
     assert_eq!(db.dump().await, before, "not even a time changes");
 
     db.accepted(&[created("evt_3", "pi_3", "")]).await;
     let mut mixed = batch;
     mixed.extend(db.claimed(NOW).await.iter().map(prepare));
-    let settled = db.apply(&account("default"), &mixed, NOW).await.unwrap();
+    let settled = db.apply(&account("default"), mixed.clone(), NOW).await.unwrap();
     assert_eq!(settled[..2], [Settled::Taken, Settled::Taken]);
     assert!(matches!(&settled[2], Settled::Done(Outcome::Applied { .. })), "{settled:?}");
 }
@@ -107,7 +119,8 @@ async fn two_workers_settle_an_event_once(db: Scratch) {
     let prepared: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
     let other = db.opened_again().await; // Not even the same pool.
     let default = account("default");
-    let (ours, theirs) = tokio::join!(db.apply(&default, &prepared, NOW), other.apply(&default, &prepared, NOW));
+    let (ours, theirs) =
+        tokio::join!(db.apply(&default, prepared.clone(), NOW), other.apply(&default, prepared.clone(), NOW));
     for (ours, theirs) in ours.unwrap().iter().zip(&theirs.unwrap()) {
         let done = [ours, theirs].iter().filter(|settled| matches!(settled, Settled::Done(_))).count();
         assert_eq!(done, 1, "{ours:?} {theirs:?}");
@@ -120,7 +133,7 @@ async fn an_account_reaches_no_other(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "6735")]).await;
     let batch: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
     let shop = account("shop");
-    assert_eq!(db.apply(&shop, &batch, NOW).await.unwrap(), [Settled::Taken]);
+    assert_eq!(db.apply(&shop, batch.clone(), NOW).await.unwrap(), [Settled::Taken]);
     let seq = batch[0].seq;
     assert!(db.show_event(&shop, seq).await.unwrap().is_none());
     assert!(!db.replay_event(&shop, seq, NOW).await.unwrap());
@@ -147,7 +160,7 @@ async fn a_preview_writes_nothing(db: Scratch) {
     db.accepted(&[succeeded("evt_2", "pi_1", "6735"), unrelated("evt_3")]).await;
     let before = db.dump().await;
     let batch: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
-    let foreseen = db.preview(&account("default"), &batch).await.unwrap();
+    let foreseen = db.preview(&account("default"), batch).await.unwrap();
     assert_eq!(db.dump().await, before);
     let settled = db.applied(NOW).await;
     assert_eq!(foreseen.into_iter().map(Settled::Done).collect::<Vec<_>>(), settled, "what it said came true");

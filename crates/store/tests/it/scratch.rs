@@ -62,14 +62,18 @@ impl Scratch {
     }
 
     async fn connection(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.directory.path().join("store.db"));
+        let options = SqliteConnectOptions::new().filename(self.directory.path().join("store.db")).foreign_keys(false);
         SqliteConnection::connect_with(&options).await.expect("a second connection")
     }
 
     /// Runs a statement as somebody would who has the file. Returns the rows it changed.
     pub async fn tamper(&self, sql: &str) -> u64 {
         let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        query.execute(&mut self.connection().await).await.unwrap_or_else(|error| panic!("{sql}: {error}")).rows_affected()
+        query
+            .execute(&mut self.connection().await)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .rows_affected()
     }
 
     /// What a query returns, each value as text; null is `NULL`.
@@ -106,7 +110,7 @@ impl Scratch {
     /// Applies whatever of the default account is due, and says what became of it.
     pub async fn applied(&self, now: Timestamp) -> Vec<Settled> {
         let batch: Vec<Prepared> = self.claimed(now).await.iter().map(prepare).collect();
-        self.apply(&AccountId::default(), &batch, now).await.expect("it applies")
+        self.apply(&AccountId::default(), batch.clone(), now).await.expect("it applies")
     }
 
     /// Accepts each event in a batch of its own and applies it.
@@ -226,4 +230,21 @@ pub fn dispute(event_id: &str, id: &str, charge: &str, intent: &str) -> NewEvent
             "balance_transactions":[{{"id":"txn_1","net":-3499,"currency":"usd"}}]}}}}}}"#
     );
     delivery(event_id, "charge.dispute.created", body)
+}
+
+/// Somebody holds the database's write lock.
+pub struct Locked(SqliteConnection);
+
+impl Scratch {
+    pub async fn locked(&self) -> Locked {
+        let mut connection = self.connection().await;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock is free");
+        Locked(connection)
+    }
+}
+
+impl Locked {
+    pub async fn release(mut self) {
+        sqlx::query("ROLLBACK").execute(&mut self.0).await.expect("it rolls back");
+    }
 }

@@ -1,0 +1,122 @@
+//! `quittance trigger`
+
+use std::collections::HashSet;
+use std::net::TcpListener;
+
+use crate::shop::{SECRET, Server, Shop, json_lines, said};
+
+fn trigger(shop: &Shop, server: &Server, arguments: &[&str]) -> crate::shop::Said {
+    shop.run(&[&["trigger", "--to", &server.url()], arguments].concat())
+}
+
+#[test]
+fn every_type_it_lists_is_accepted() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let list = shop.run(&["trigger", "--list"]).ok();
+    let types: HashSet<&str> = list.lines().collect();
+    assert!(types.len() >= 29 && types.contains("charge.refunded"), "{list}");
+    for event_type in &types {
+        let said = trigger(&shop, &server, &[event_type]);
+        assert!(said.stderr.contains(event_type) && said.stderr.contains("200"), "{}", said.stderr);
+        let reply = json_lines(&said.ok());
+        assert_eq!((reply.len(), reply[0]["status"].as_str()), (1, Some("accepted")), "{event_type}: {reply:?}");
+    }
+    server.applied();
+    let events = json_lines(&shop.run(&["events", "list", "--json"]).ok());
+    assert_eq!(events.len(), types.len());
+    for event in &events {
+        let reader = event["event_type"].as_str().expect("a type").starts_with("terminal.reader.");
+        assert_eq!(event["state"], if reader { "ignored" } else { "applied" }, "{event}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_lands_in_the_state() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let key = shop.key("read");
+    let asked =
+        ["--order-id", "6735", "--amount", "4200", "--currency", "jpy", "--payment", "pi_mine", "--booking-id", "b1"];
+    trigger(&shop, &server, &[&["payment_intent.succeeded"], &asked[..]].concat()).ok();
+    server.applied();
+    let order = server.found("/api/orders/6735", &key);
+    assert_eq!(order["payment_status"], "paid", "{order}");
+    assert_eq!((order["amount_paid"].as_i64(), order["currency"].as_str()), (Some(4200), Some("JPY")), "{order}");
+    let payment = &order["payments"][0];
+    assert_eq!(order["payments"].as_array().map(Vec::len), Some(1), "{order}");
+    assert_eq!(payment["gateway_transaction_id"], "pi_mine", "{order}");
+    assert_eq!((payment["amount"].as_i64(), payment["mode"].as_str()), (Some(4200), Some("test")), "{order}");
+    assert_eq!((&payment["metadata"]["booking_id"], &payment["metadata"]["order_id"]), (&"b1".into(), &"6735".into()));
+
+    trigger(&shop, &server, &["payment_intent.succeeded", "--order-id", "6736", "--payment", "17", "--live"]).ok();
+    trigger(&shop, &server, &["charge.refunded", "--order-id", "6737", "--amount", "900", "--currency", "EUR"]).ok();
+    server.applied();
+    let live = server.found("/api/orders/6736", &key);
+    let payment = &live["payments"][0];
+    assert_eq!((&payment["metadata"]["payment_id"], &payment["mode"]), (&"17".into(), &"live".into()), "{live}");
+    let refunded = server.found("/api/orders/6737", &key);
+    assert_eq!((&refunded["payment_status"], &refunded["amount_refunded"]), (&"refunded".into(), &900.into()));
+}
+
+#[test]
+fn the_same_seed_is_the_same_event_at_any_time() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let reply = |arguments: &[&str]| {
+        json_lines(&trigger(&shop, &server, &[&["charge.succeeded"], arguments].concat()).ok()).remove(0)
+    };
+    let first = reply(&["--seed", "7"]);
+    assert_eq!(first["status"], "accepted");
+    // Ids tell the time: without a fixed one, the next second makes another event.
+    let second_over = std::time::Instant::now() + std::time::Duration::from_millis(1_100);
+    crate::shop::until("the next second", || (std::time::Instant::now() > second_over).then_some(()));
+    let again = reply(&["--seed", "7"]);
+    assert_eq!((&again["status"], &again["event_id"]), (&"duplicate".into(), &first["event_id"]));
+    assert_eq!(reply(&["--seed", "8"])["status"], "accepted");
+    assert_eq!(reply(&["--seed", "7", "--created", "2026-03-01T12:00:00Z"])["status"], "accepted");
+    assert_eq!(reply(&["--seed", "7", "--created", "1772366400"])["status"], "duplicate");
+}
+
+#[test]
+fn a_refusal_is_status_1_and_prints_the_reply() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let refused = trigger(&shop, &server, &["charge.succeeded", "--secret", "whsec_wrong"]).exits(1);
+    assert_eq!(json_lines(&refused.stdout)[0]["status"], "error", "{refused:?}");
+    assert!(refused.stderr.contains("400"), "{refused:?}");
+    assert_eq!(shop.run(&["events", "list"]).ok(), "");
+}
+
+#[test]
+fn mistakes_are_one_line_that_says_what_to_do() {
+    let shop = Shop::new();
+    let unknown = shop.run(&["trigger", "payment_intent.suceeded"]).error();
+    assert!(unknown.contains("payment_intent.suceeded") && unknown.contains("trigger --list"), "{unknown}");
+    let currency = shop.run(&["trigger", "charge.succeeded", "--currency", "doubloons"]).error();
+    assert!(currency.contains("doubloons"), "{currency}");
+    let url = shop.run(&["trigger", "charge.succeeded", "--to", "localhost"]).error();
+    assert!(url.contains("localhost") && url.contains("http://"), "{url}");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let nobody = shop.run(&["trigger", "charge.succeeded", "--to", &format!("http://{free}/")]).error();
+    assert!(nobody.contains(&free.to_string()) && nobody.contains("quittance serve"), "{nobody}");
+    let mut unset = shop.command(&["trigger", "charge.succeeded"]);
+    let no_secret = said(unset.env_remove("STRIPE_WEBHOOK_SECRET")).error();
+    assert!(no_secret.contains("--secret") && no_secret.contains("STRIPE_WEBHOOK_SECRET"), "{no_secret}");
+    let elsewhere = shop.run(&["trigger", "charge.succeeded", "--secret", "file:nowhere"]).error();
+    assert!(elsewhere.contains("nowhere"), "{elsewhere}");
+    shop.run(&["trigger"]).exits(2);
+    shop.run(&["trigger", "charge.succeeded", "--amount=-1"]).exits(2);
+}
+
+#[test]
+fn the_url_and_the_secret_are_the_configured_ones() {
+    let shop = Shop::new();
+    shop.write("secret", SECRET);
+    shop.write("quittance.toml", "[stripe]\nwebhook_secrets = [\"file:secret\"]\n");
+    let mut serve = shop.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let server = Server::start(serve.env_remove("STRIPE_WEBHOOK_SECRET"));
+    let mut trigger = shop.command(&["trigger", "charge.succeeded"]);
+    trigger.env_remove("STRIPE_WEBHOOK_SECRET").env("QUITTANCE_LISTEN", server.address.to_string());
+    assert_eq!(json_lines(&said(&mut trigger).ok())[0]["status"], "accepted");
+}

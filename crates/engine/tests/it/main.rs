@@ -1,0 +1,8 @@
+//! The engine on a real store: what was accepted becomes state, whatever happens.
+
+mod apply;
+mod intake;
+mod order;
+mod poison;
+mod rebuild;
+mod scratch;

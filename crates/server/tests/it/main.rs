@@ -1,0 +1,11 @@
+//! The server's contract: SPEC.md's replies, over the router in process and over sockets.
+
+mod access;
+mod app;
+mod deliveries;
+mod events;
+mod health;
+mod hostile;
+mod payments;
+mod refusals;
+mod serving;

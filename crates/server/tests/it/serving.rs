@@ -1,0 +1,197 @@
+//! Connections: over real sockets, to the end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gateways::stripe::sign;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::app::{HOOK, NOW, TestApp, secret, unrelated};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Served {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
+}
+
+impl Served {
+    async fn start(app: &TestApp) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = stopped.await; // Dropped or sent: both say stop.
+        };
+        let router = app.router.clone();
+        let ended = tokio::spawn(async move { server::serve::run(listener, router, shutdown).await });
+        Self { address, stop: Some(stop), ended }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("it accepts")
+    }
+
+    fn order_to_stop(&mut self) {
+        self.stop.take().expect("once").send(()).expect("it listens");
+    }
+
+    async fn ended(self) {
+        tokio::time::timeout(DEADLINE, self.ended).await.expect("it ends in time").expect("it does not panic");
+    }
+}
+
+/// A signed delivery, cut into its head and its body.
+fn delivery(event_id: &str) -> (String, String) {
+    let body = unrelated(event_id);
+    let signature = sign(&secret("whsec_test"), NOW, body.as_bytes());
+    let head = format!(
+        "POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nStripe-Signature: {signature}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    (head, body)
+}
+
+/// Reads one reply with a body of a known length.
+async fn reply(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let reading = async {
+        loop {
+            let seen = String::from_utf8_lossy(&text).into_owned();
+            if let Some((head, body)) = seen.split_once("\r\n\r\n") {
+                let lower = head.to_lowercase();
+                let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+                if body.len() >= length.unwrap_or(0) {
+                    return seen;
+                }
+            }
+            assert!(stream.read_buf(&mut text).await.expect("it reads") > 0, "cut off: {seen}");
+        }
+    };
+    tokio::time::timeout(DEADLINE, reading).await.expect("a reply in time")
+}
+
+async fn is_closed(stream: &mut TcpStream) {
+    let read = tokio::time::timeout(DEADLINE, stream.read(&mut [0; 1])).await.expect("closed in time");
+    assert!(matches!(read, Ok(0) | Err(_)), "more came: {read:?}");
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_deliveries() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let mut stream = served.connect().await;
+    for number in 0..5 {
+        let (head, body) = delivery(&format!("evt_{number}"));
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let reply = reply(&mut stream).await;
+        assert!(reply.starts_with("HTTP/1.1 200") && reply.contains(&format!("evt_{number}")), "{reply}");
+    }
+    let pipelined: String = (5..8).map(|number| delivery(&format!("evt_{number}"))).map(|(head, body)| head + &body).collect();
+    stream.write_all(pipelined.as_bytes()).await.unwrap();
+    app.settled().await;
+    served.order_to_stop();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    served.ended().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_finished_and_no_new_one_is_taken() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let mut idle = served.connect().await;
+    let (head, body) = delivery("evt_idle");
+    idle.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    reply(&mut idle).await;
+
+    let mut under_way = served.connect().await;
+    let (head, body) = delivery("evt_under_way");
+    let head = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    under_way.write_all(head.as_bytes()).await.unwrap();
+    let go_on = reply(&mut under_way).await;
+    assert!(go_on.starts_with("HTTP/1.1 100"), "its handler waits for the body: {go_on}");
+
+    served.order_to_stop();
+    is_closed(&mut idle).await; // So the order has arrived.
+    assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
+    under_way.write_all(body.as_bytes()).await.unwrap();
+    let reply = reply(&mut under_way).await;
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("accepted"), "{reply}");
+    is_closed(&mut under_way).await;
+    served.ended().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_slow_sender_holds_up_nobody() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let mut slow = Vec::new();
+    for number in 0..100 {
+        let mut stream = served.connect().await;
+        let (head, body) = delivery(&format!("evt_slow_{number}"));
+        let cut = if number % 2 == 0 { head.len() / 2 } else { head.len() + body.len() / 2 };
+        stream.write_all(&format!("{head}{body}").as_bytes()[..cut]).await.unwrap();
+        slow.push((stream, format!("{head}{body}")[cut..].to_owned()));
+    }
+    let mut quick = served.connect().await;
+    let (head, body) = delivery("evt_quick");
+    quick.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert!(reply(&mut quick).await.contains("accepted"));
+    for (stream, rest) in &mut slow {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+        assert!(reply(stream).await.contains("accepted"), "slow, but in time");
+    }
+    drop((slow, quick));
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_has_the_same_limit() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let mut stream = served.connect().await;
+    let head = format!("POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    for _ in 0..17 {
+        if stream.write_all(chunk.as_bytes()).await.is_err() {
+            break; // It has had enough.
+        }
+    }
+    let refused = reply(&mut stream).await;
+    assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+    served.order_to_stop();
+    drop(stream);
+    served.ended().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_harms_nobody() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    for nonsense in ["\x16\x03\x01\x02\0", "GET\r\n\r\n", "POST / HTTP/9.9\r\n\r\n", "\r\n\r\n\r\n"] {
+        let mut stream = served.connect().await;
+        stream.write_all(nonsense.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("it is closed");
+    }
+    let mut stream = served.connect().await;
+    let (head, body) = delivery("evt_after");
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert!(reply(&mut stream).await.contains("accepted"));
+    drop(stream);
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}

@@ -1,0 +1,76 @@
+//! Attempts that failed, until an event is dead.
+
+use store::{Attempt, EventFilter, EventState, FailedAttempt, Prepared, Settled};
+
+use crate::scratch::{NOW, Scratch, account, at, prepare, succeeded};
+
+on_each!(
+    a_failed_attempt_is_noted_and_due_later,
+    the_last_failure_leaves_it_dead_and_visible,
+    a_failure_does_not_undo_what_another_worker_did,
+    a_failure_reaches_no_other_account,
+);
+
+fn attempt(seq: i64, number: u32, retry_at: Option<domain::Timestamp>) -> Attempt<'static> {
+    Attempt { seq, number, error: "row 7 of table payment is corrupt", retry_at }
+}
+
+async fn a_failed_attempt_is_noted_and_due_later(db: Scratch) {
+    db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
+    let seq = db.claimed(NOW).await[0].seq;
+    db.fail(&account("default"), &attempt(seq, 1, Some(at(30))), at(1)).await.unwrap();
+    assert_eq!(db.claimed(at(29)).await.len(), 0);
+    let due = db.claimed(at(30)).await;
+    assert_eq!((due.len(), due[0].attempts), (1, 1));
+    db.fail(&account("default"), &attempt(seq, 2, Some(at(90))), at(31)).await.unwrap();
+
+    let row = db.list_events(&EventFilter::default(), 1).await.unwrap().remove(0);
+    assert_eq!((row.state, row.attempts, row.processed), (EventState::Failed, 2, false));
+    assert_eq!(row.error_message.as_deref(), Some("row 7 of table payment is corrupt"));
+    assert_eq!(row.processed_at, None);
+    let noted = db.show_event(&row.account, seq).await.unwrap().expect("it is there").failed_attempts;
+    let expected = [(1, at(1)), (2, at(31))].map(|(number, at)| FailedAttempt {
+        number,
+        at,
+        error: "row 7 of table payment is corrupt".to_owned(),
+    });
+    assert_eq!(noted, expected);
+    assert_eq!(db.backlog().await.unwrap().events, 1, "it is still to be applied");
+
+    db.applied(at(90)).await;
+    let row = db.list_events(&EventFilter::default(), 1).await.unwrap().remove(0);
+    assert_eq!((row.state, row.error_message, row.processed_at), (EventState::Applied, None, Some(at(90))));
+}
+
+async fn the_last_failure_leaves_it_dead_and_visible(db: Scratch) {
+    db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
+    let seq = db.claimed(NOW).await[0].seq;
+    db.fail(&account("default"), &attempt(seq, 12, None), at(1)).await.unwrap();
+    assert_eq!(db.claimed(at(1_000_000)).await.len(), 0, "nobody tries it again");
+    assert_eq!(db.backlog().await.unwrap().events, 0);
+    let dead = EventFilter { state: Some(EventState::Dead), ..EventFilter::default() };
+    let row = db.list_events(&dead, 10).await.unwrap().remove(0);
+    assert_eq!((row.attempts, row.processed), (12, false));
+    assert_eq!(db.replay_events(&dead, at(2)).await.unwrap(), 1, "until somebody asks for it");
+    db.applied(at(2)).await;
+    assert_eq!(db.value("SELECT payment_status FROM payments").await, "paid");
+}
+
+async fn a_failure_does_not_undo_what_another_worker_did(db: Scratch) {
+    db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
+    let batch: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
+    assert!(matches!(db.apply(&account("default"), batch.clone(), NOW).await.unwrap()[..], [Settled::Done(_)]));
+    let before = db.dump().await;
+    for retry_at in [Some(at(30)), None] {
+        db.fail(&account("default"), &attempt(batch[0].seq, 1, retry_at), at(1)).await.unwrap();
+    }
+    assert_eq!(db.dump().await, before);
+}
+
+async fn a_failure_reaches_no_other_account(db: Scratch) {
+    db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
+    let seq = db.claimed(NOW).await[0].seq;
+    let before = db.dump().await;
+    db.fail(&account("shop"), &attempt(seq, 1, None), at(1)).await.unwrap();
+    assert_eq!(db.dump().await, before);
+}

@@ -1,0 +1,118 @@
+//! Opening and migrating.
+
+use store::{Error, Store};
+
+use crate::scratch::{NOW, Scratch, succeeded};
+
+on_each!(
+    migrating_again_changes_nothing,
+    several_processes_may_start_at_once,
+    a_new_database_is_not_migrated,
+    what_is_stored_is_there_after_a_restart,
+    a_checkpoint_moves_the_log_into_the_file,
+);
+
+async fn migrating_again_changes_nothing(db: Scratch) {
+    db.lived_through(&[succeeded("evt_1", "pi_1", "6735")]).await;
+    let before = db.dump().await;
+    db.migrate().await.unwrap();
+    assert!(db.is_migrated().await.unwrap());
+    assert_eq!(db.dump().await, before);
+}
+
+/// Both sides of a rolling restart, and a command beside them.
+async fn several_processes_may_start_at_once(db: Scratch) {
+    drop(db);
+    for _ in 0..5 {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("new.db").display());
+        let start = || async {
+            let store = Store::open(&url).await?;
+            store.migrate().await?;
+            store.is_migrated().await
+        };
+        let (a, b, c, d) = tokio::join!(start(), start(), start(), start());
+        for started in [a, b, c, d] {
+            assert!(started.unwrap());
+        }
+    }
+}
+
+async fn a_new_database_is_not_migrated(db: Scratch) {
+    drop(db);
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("new.db").display());
+    let store = Store::open(&url).await.unwrap();
+    assert!(!store.is_migrated().await.unwrap());
+    store.ping().await.unwrap();
+    store.migrate().await.unwrap();
+    assert!(store.is_migrated().await.unwrap());
+}
+
+async fn what_is_stored_is_there_after_a_restart(db: Scratch) {
+    db.lived_through(&[succeeded("evt_1", "pi_1", "6735")]).await;
+    let before = db.dump().await;
+    db.close().await;
+    let store = db.opened_again().await;
+    store.migrate().await.unwrap();
+    assert_eq!(db.dump().await, before);
+    assert_eq!(store.accept(&[succeeded("evt_1", "pi_1", "6735")], NOW).await.unwrap(), [store::Receipt::Duplicate]);
+}
+
+async fn a_checkpoint_moves_the_log_into_the_file(db: Scratch) {
+    let url = db.url();
+    let file = url.strip_prefix("sqlite:").unwrap();
+    let batch: Vec<_> = (0..200).map(|n| succeeded(&format!("evt_{n}"), &format!("pi_{n}"), "")).collect();
+    db.accepted(&batch).await;
+    let before = std::fs::metadata(file).unwrap().len();
+    db.checkpoint().await.unwrap();
+    assert!(std::fs::metadata(file).unwrap().len() > before);
+    db.checkpoint().await.unwrap();
+    db.accepted(&[succeeded("evt_last", "pi_last", "")]).await;
+    assert_eq!(db.claimed(NOW).await.len(), 201);
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_refused_without_repeating_it() {
+    let wrong = [
+        "",
+        "quittance.db",
+        "sqlite:",
+        "sqlite://",
+        "sqlite::memory:",
+        "postgres://quittance:hunter2@localhost/quittance",
+        "mysql://quittance:hunter2@localhost/quittance",
+        "hunter2",
+    ];
+    for url in wrong {
+        let error = Store::open(url).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Url(_)) && text.contains("sqlite:FILE"), "{url}: {text}");
+        assert!(!text.contains("hunter2") && !format!("{error:?}").contains("hunter2"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("notes.txt");
+    std::fs::write(&file, "this is not a database, it only looks like one".repeat(100)).unwrap();
+    let missing = directory.path().join("no/such/folder/store.db");
+    let folder = directory.path();
+    for path in [file.as_path(), missing.as_path(), folder] {
+        let opened = Store::open(&format!("sqlite:{}", path.display())).await;
+        assert!(opened.is_err(), "{}", path.display());
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("this is not a database"), "and it is left alone");
+}
+
+#[tokio::test]
+async fn a_url_may_have_slashes() {
+    let directory = tempfile::tempdir().unwrap();
+    for (index, scheme) in ["sqlite:", "sqlite://"].into_iter().enumerate() {
+        let file = directory.path().join(format!("{index}.db"));
+        Store::open(&format!("{scheme}{}", file.display())).await.unwrap().migrate().await.unwrap();
+        assert!(file.exists(), "{scheme}");
+    }
+}
