@@ -71,8 +71,10 @@ pub struct Facts {
 join_by_field!(Facts { intents, sessions, charges, refunds, disputes, readers, thin, creates });
 
 impl Facts {
+    /// Whether no object is described.
     pub fn is_empty(&self) -> bool {
-        self.keys().is_empty()
+        let others = self.refunds.is_empty() && self.disputes.is_empty() && self.readers.is_empty();
+        !self.has_payment() && others && self.thin.is_empty()
     }
 
     /// Whether an object that *is* a payment was seen, rather than only named.
@@ -80,29 +82,41 @@ impl Facts {
         !(self.intents.is_empty() && self.sessions.is_empty() && self.charges.is_empty())
     }
 
+    /// Every object that is described or named here; some more than once.
+    fn named(&self) -> impl Iterator<Item = (ObjectKind, &str)> {
+        use ObjectKind::{Charge, Dispute, Intent, Reader, Refund, Session};
+        fn of<'a>(
+            kind: ObjectKind,
+            ids: impl Iterator<Item = &'a String>,
+        ) -> impl Iterator<Item = (ObjectKind, &'a str)> {
+            ids.map(move |id| (kind, id.as_str()))
+        }
+        let thin = self.thin.values().flat_map(|thin| &thin.related);
+        of(Intent, self.intents.keys())
+            .chain(of(Session, self.sessions.keys()))
+            .chain(of(Charge, self.charges.keys()))
+            .chain(of(Refund, self.refunds.keys()))
+            .chain(of(Dispute, self.disputes.keys()))
+            .chain(of(Reader, self.readers.keys()))
+            .chain(of(Charge, self.intents.values().flat_map(|intent| &intent.charges)))
+            .chain(of(Intent, self.sessions.values().flat_map(|session| &session.intents)))
+            .chain(of(Intent, self.charges.values().flat_map(|charge| &charge.intents)))
+            .chain(of(Intent, self.refunds.values().flat_map(|refund| &refund.intents)))
+            .chain(of(Charge, self.refunds.values().flat_map(|refund| &refund.charges)))
+            .chain(of(Intent, self.disputes.values().flat_map(|dispute| &dispute.intents)))
+            .chain(of(Charge, self.disputes.values().flat_map(|dispute| &dispute.charges)))
+            .chain(of(Intent, self.readers.values().flat_map(|reader| &reader.intents)))
+            .chain(thin.map(|key| (key.kind, key.id.as_str())))
+    }
+
     /// Every object that is described or named here, in order.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
-        use ObjectKind::{Charge, Dispute, Intent, Reader, Refund, Session};
-        let mut keys = BTreeSet::new();
-        let mut add = |kind, ids: &mut dyn Iterator<Item = &String>| {
-            keys.extend(ids.map(|id| ObjectKey::new(kind, id.as_str())));
-        };
-        add(Intent, &mut self.intents.keys());
-        add(Session, &mut self.sessions.keys());
-        add(Charge, &mut self.charges.keys());
-        add(Refund, &mut self.refunds.keys());
-        add(Dispute, &mut self.disputes.keys());
-        add(Reader, &mut self.readers.keys());
-        add(Charge, &mut self.intents.values().flat_map(|intent| &intent.charges));
-        add(Intent, &mut self.sessions.values().flat_map(|session| &session.intents));
-        add(Intent, &mut self.charges.values().flat_map(|charge| &charge.intents));
-        add(Intent, &mut self.refunds.values().flat_map(|refund| &refund.intents));
-        add(Charge, &mut self.refunds.values().flat_map(|refund| &refund.charges));
-        add(Intent, &mut self.disputes.values().flat_map(|dispute| &dispute.intents));
-        add(Charge, &mut self.disputes.values().flat_map(|dispute| &dispute.charges));
-        add(Intent, &mut self.readers.values().flat_map(|reader| &reader.intents));
-        keys.extend(self.thin.values().flat_map(|thin| thin.related.iter().cloned()));
-        keys
+        self.named().map(|(kind, id)| ObjectKey::new(kind, id)).collect()
+    }
+
+    /// The object that names the payment best: the first of [`Self::keys`].
+    pub(crate) fn primary(&self) -> Option<(ObjectKind, &str)> {
+        self.named().min()
     }
 
     /// Every order that these facts name. The payment belongs to at most one of
@@ -118,12 +132,10 @@ impl Facts {
     /// names it best, so that it is the same whatever came first. `None` without
     /// any object.
     pub fn payment_id(&self, scope: &Scope) -> Option<String> {
-        let keys = self.keys();
-        keys.first().map(|key| match key.kind {
-            // Keys sort by `ObjectKind`, then id.
-            ObjectKind::Intent => scope.derived_id("pay", &key.id),
+        self.primary().map(|(kind, id)| match kind {
+            ObjectKind::Intent => scope.derived_id("pay", id),
             // Not every gateway's ids differ between kinds: its charge 43 is not its intent 43.
-            kind => scope.hashed_id("pay", &[kind.as_str(), &key.id]),
+            kind => scope.hashed_id("pay", &[kind.as_str(), id]),
         })
     }
 }

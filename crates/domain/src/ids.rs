@@ -81,14 +81,24 @@ impl Scope {
 
     /// As [`Self::derived_id`], of an object that one id alone may not tell apart.
     pub(crate) fn hashed_id(&self, prefix: &str, object: &[&str]) -> String {
-        const ID_BYTES: usize = 16;
+        const HASH_BYTES: usize = 16;
+        const LEAD_LEN: usize = 6;
+        const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut hash = Sha256::new();
         for part in [self.account.as_str(), &self.gateway, self.mode.as_str()].iter().chain(object) {
             hash.update((part.len() as u64).to_be_bytes()); // Lengths keep ("ab","c") from ("a","bc").
             hash.update(part);
         }
-        let hex = hash.finalize()[..ID_BYTES].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        format!("{prefix}_{hex}")
+        let digest = hash.finalize();
+        // Gateways put the time first in their ids. Keeping its beginning keeps what
+        // happened together together on disk.
+        let lead = object.last().and_then(|id| id.rsplit('_').next()).unwrap_or_default();
+        let mut id = format!("{prefix}_");
+        id.extend(lead.chars().filter(char::is_ascii_alphanumeric).take(LEAD_LEN));
+        for byte in &digest[..HASH_BYTES] {
+            id.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX_DIGITS[usize::from(digit)])));
+        }
+        id
     }
 }
 
@@ -106,7 +116,8 @@ mod tests {
         let base = scope("default", "stripe", Mode::Live);
         let id = base.derived_id("pay", "pi_1");
         assert_eq!(id, base.derived_id("pay", "pi_1"));
-        assert_eq!(id.len(), "pay_".len() + 32);
+        assert_eq!(id.len(), "pay_1".len() + 32, "{id}");
+        assert!(base.derived_id("pay", "pi_3SVCroQ8iJWBZFaM").starts_with("pay_3SVCro"));
         let others = [
             base.derived_id("pay", "pi_2"),
             scope("other", "stripe", Mode::Live).derived_id("pay", "pi_1"),

@@ -215,6 +215,12 @@ impl Ledger {
         change
     }
 
+    /// The id of the payment that these facts are part of, once they were applied.
+    pub fn payment_of(&self, scope: &Scope, facts: &Facts) -> Option<&str> {
+        let (kind, id) = facts.primary()?;
+        self.owners.get(scope)?.get(&ObjectKey::new(kind, id)).map(String::as_str)
+    }
+
     /// Payments by id, hidden ones too.
     pub fn payments(&self) -> &BTreeMap<String, Entry> {
         &self.payments

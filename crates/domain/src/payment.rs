@@ -127,7 +127,7 @@ impl Facts {
             amount_refunding: in_flight,
             captured_at: success,
             newest,
-            gateway_transaction_id: self.keys().first().map(|key| key.id.clone()),
+            gateway_transaction_id: self.primary().map(|(_, id)| id.to_owned()),
             order_id: self.described(|details| details.order_id.clone()),
             customer: self.described(|details| details.customer.clone()),
             description: self.described(|details| details.description.clone()),

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::Clock;
 
 /// Events in one applying transaction: short enough not to keep acceptance waiting.
-const BATCH_MAX: u32 = 128;
+const BATCH_MAX: u32 = 256;
 /// How often to look for what became due without anybody saying so: retries, and
 /// events that another process put back.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use store::{NewEvent, Receipt, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::Clock;
 
 /// Deliveries in one transaction.
 const BATCH_MAX: usize = 256;
+/// One is written while the other is made up.
+const BATCHES_UNDER_WAY_MAX: usize = 2;
 /// Deliveries that may wait.
 const QUEUE_LEN_MAX: usize = 4096;
 /// Bytes of bodies that may wait.
@@ -59,26 +62,39 @@ impl Intake {
     }
 }
 
-/// Group commit. Ends when the last sender is dropped. Wakes `work` when there is
-/// something new to apply.
+/// Group commit: what waits is written in one transaction, and what comes meanwhile
+/// makes up the next, which is handed over before the first is done, so that the
+/// writer never idles between two. Ends when the last sender is dropped. Wakes
+/// `work` when there is something new to apply.
 pub(crate) async fn run(store: Store, clock: Clock, mut inbox: mpsc::Receiver<Submission>, work: Arc<Notify>) {
     let mut waiting = Vec::with_capacity(BATCH_MAX);
+    let mut under_way = JoinSet::new();
     while inbox.recv_many(&mut waiting, BATCH_MAX).await > 0 {
-        let mut replies = Vec::with_capacity(waiting.len());
-        let mut batch = Vec::with_capacity(waiting.len());
-        for Submission { event, reply, _bytes } in waiting.drain(..) {
-            batch.push(event);
-            replies.push((reply, _bytes));
+        let batch = std::mem::replace(&mut waiting, Vec::with_capacity(BATCH_MAX));
+        under_way.spawn(accept(store.clone(), clock.clone(), batch, work.clone()));
+        if under_way.len() >= BATCHES_UNDER_WAY_MAX {
+            under_way.join_next().await;
         }
-        match store.accept(&batch, clock.now()).await {
-            Ok(receipts) => {
-                for (receipt, (reply, _)) in receipts.into_iter().zip(replies) {
-                    let _ = reply.send(receipt); // The gateway hung up; the event is stored.
-                }
-                work.notify_one();
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+async fn accept(store: Store, clock: Clock, submissions: Vec<Submission>, work: Arc<Notify>) {
+    let mut replies = Vec::with_capacity(submissions.len());
+    let mut batch = Vec::with_capacity(submissions.len());
+    for Submission { event, reply, _bytes } in submissions {
+        batch.push(event);
+        replies.push((reply, _bytes));
+    }
+    let batch_len = batch.len();
+    match store.accept(batch, clock.now()).await {
+        Ok(receipts) => {
+            for (receipt, (reply, _)) in receipts.into_iter().zip(replies) {
+                let _ = reply.send(receipt); // The gateway hung up; the event is stored.
             }
-            // Dropping `replies` fails each waiter: it answers 503, the gateway retries.
-            Err(error) => tracing::error!(%error, batch_len = batch.len(), "storing deliveries failed"),
+            work.notify_one();
         }
+        // Dropping `replies` fails each waiter: it answers 503, the gateway retries.
+        Err(error) => tracing::error!(%error, batch_len, "storing deliveries failed"),
     }
 }

@@ -99,12 +99,11 @@ const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?
 impl Store {
     /// Stores a batch in one transaction. When it returns, everything in it is on
     /// disk; a receipt for each delivery, in their order.
-    pub async fn accept(&self, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+    pub async fn accept(&self, batch: Vec<NewEvent>, now: Timestamp) -> Result<Vec<Receipt>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let batch = batch.to_vec(); // Bodies are shared, not copied.
-        self.hot_writer.run(move |connection| accept(connection, &batch, now)).await
+        self.hot_writer.run_urgent(move |connection| accept(connection, &batch, now)).await
     }
 }
 
@@ -196,7 +195,8 @@ fn accept_for(
     if new.is_empty() && renderings.is_empty() {
         return Ok(receipts);
     }
-    let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(renderings.iter().map(|(seq, event)| Link { event_type: "", ..link(*seq, event) }));
+    let rendered = renderings.iter().map(|(seq, event)| Link { event_type: "", ..link(*seq, event) });
+    let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(rendered);
     let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
     let count = (new.len() + renderings.len()) as i64;
     let link = params![account.as_str(), chain::WRITER, number, now.micros(), count, &previous[..], &hash[..]];

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::money::Minor;
-use domain::{
-    AccountId, Currency, EventFacts, Facts, Ledger, Mode, Money, ObjectKey, Outcome, Scope, Timestamp,
-};
+use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Mode, Money, ObjectKey, Outcome, Scope, Timestamp};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::{Error, EventState, Result, Store, write};
@@ -110,10 +108,10 @@ fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], n
             Settled::Taken => None,
         })
         .collect();
-    write::events(&transaction, account, &done, now)?;
-    write::state(&transaction, account, &ledger, now)?;
-    write::history(&transaction, account, &done, now)?;
-    write::renames(&transaction, account, &ledger)?;
+    let numbers = write::state(&transaction, account, &ledger, now)?;
+    write::renames(&transaction, account, &ledger, &numbers)?;
+    write::events(&transaction, account, &done, &ledger, &numbers, now)?;
+    write::history(&transaction, account, &done, &ledger, &numbers, now)?;
     transaction.commit()?;
     Ok(settled)
 }

@@ -207,7 +207,7 @@ fn event_row(row: &SqliteRow) -> Result<EventRow> {
     })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, objects: Option<&str>) {
+fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, payment: Option<(AccountId, i64)>) {
     query.push(" WHERE true");
     let mut equal = |column: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -237,28 +237,28 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, objects: 
         query.push(" OR substr(e.event_type, 1, length(").push_bind(q.clone());
         query.push(")) = ").push_bind(q.clone()).push(")");
     }
-    if let Some(objects) = objects {
-        query.push(" AND f.object_id IN (SELECT value FROM json_each(").push_bind(objects.to_owned()).push("))");
+    if let Some((account, number)) = payment {
+        query.push(" AND e.seq IN (SELECT p.seq FROM event_facts p WHERE p.account = ");
+        query.push_bind(account.as_str().to_owned()).push(" AND p.payment = ").push_bind(number).push(")");
     }
 }
 
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>> {
-        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(Vec::new()) };
+        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(Vec::new()) };
         let mut query = QueryBuilder::new("SELECT ");
         query.push(COLUMNS).push(" FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
-        push_filter(&mut query, filter, objects.as_deref());
+        push_filter(&mut query, filter, payment);
         query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit);
         query.build().fetch_all(&self.reader).await?.iter().map(event_row).collect()
     }
 
-    /// The objects of the payment that the filter names, as a JSON list; `Some(None)`
-    /// where it names none, `None` where there is no such payment.
-    async fn objects_of_filter(&self, filter: &EventFilter) -> Result<Option<Option<String>>> {
-        let Some(payment_id) = &filter.payment else { return Ok(Some(None)) };
-        let keys = self.payment_objects(filter.account.as_ref(), payment_id).await?;
-        Ok((!keys.is_empty()).then(|| Some(json_list(&keys))))
+    /// The payment that the filter names; `Some(None)` where it names none, `None`
+    /// where there is no such payment.
+    async fn payment_of_filter(&self, filter: &EventFilter) -> Result<Option<Option<(AccountId, i64)>>> {
+        let Some(id) = &filter.payment else { return Ok(Some(None)) };
+        Ok(self.payment_number(filter.account.as_ref(), id).await?.map(Some))
     }
 
     /// One event with all that belongs to it.
@@ -294,13 +294,13 @@ impl Store {
     /// Puts events back to be applied now, whatever became of them before. What
     /// was applied already changes nothing. Returns how many there were.
     pub async fn replay_events(&self, filter: &EventFilter, now: Timestamp) -> Result<u64> {
-        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
         let mut query = QueryBuilder::new("UPDATE event SET state = 'pending', attempts = 0, due_at = ");
         query.push_bind(now.micros()).push(
             " WHERE seq IN (SELECT e.seq FROM event e JOIN event_body b ON b.seq = e.seq
                             LEFT JOIN event_facts f ON f.seq = e.seq",
         );
-        push_filter(&mut query, filter, objects.as_deref());
+        push_filter(&mut query, filter, payment);
         query.push(NOT_KEPT_ASIDE).push(")");
         Ok(query.build().execute(&self.writer).await?.rows_affected())
     }
@@ -316,20 +316,20 @@ impl Store {
 
     /// How many events [`Self::replay_events`] would put back.
     pub async fn count_replayable(&self, filter: &EventFilter) -> Result<u64> {
-        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
         let mut query = QueryBuilder::new(
             "SELECT count(*) FROM event e JOIN event_body b ON b.seq = e.seq LEFT JOIN event_facts f ON f.seq = e.seq",
         );
-        push_filter(&mut query, filter, objects.as_deref());
+        push_filter(&mut query, filter, payment);
         query.push(NOT_KEPT_ASIDE);
         Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
     }
 
     /// How many events the filter lets through.
     pub async fn count_events(&self, filter: &EventFilter) -> Result<u64> {
-        let Some(objects) = self.objects_of_filter(filter).await? else { return Ok(0) };
+        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
         let mut query = QueryBuilder::new("SELECT count(*) FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
-        push_filter(&mut query, filter, objects.as_deref());
+        push_filter(&mut query, filter, payment);
         Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
     }
 

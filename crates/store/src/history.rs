@@ -36,19 +36,28 @@ fn history_row(row: &SqliteRow) -> HistoryRow {
 impl Store {
     /// In the order in which it was observed.
     pub(crate) async fn history_of_event(&self, account: &AccountId, seq: i64) -> Result<Vec<HistoryRow>> {
-        let sql = "SELECT h.subject, h.subject_id, h.payment_id, h.from_status, h.to_status, e.event_id, h.at
-                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq
+        let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
+                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
                    WHERE h.account = ? AND h.event_seq = ? ORDER BY h.seq";
         let rows = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 
-    /// Of payments, orders, refunds and disputes by their own ids, in the order in
-    /// which it was observed.
+    /// Of orders and payments by their ids, and of a payment's refunds and disputes
+    /// where their ids are given beside its own; in the order in which it was observed.
     pub async fn history_of(&self, account: &AccountId, subject_ids: &[&str]) -> Result<Vec<HistoryRow>> {
-        let sql = "SELECT h.subject, h.subject_id, h.payment_id, h.from_status, h.to_status, e.event_id, h.at
-                   FROM json_each(?2) k CROSS JOIN history h ON h.account = ?1 AND h.subject_id = k.value
-                   LEFT JOIN event e ON e.seq = h.event_seq ORDER BY h.seq";
+        let sql = "WITH wanted AS MATERIALIZED (SELECT value AS id FROM json_each(?2)),
+                        found AS (
+                            SELECT h.seq FROM wanted w CROSS JOIN history h
+                            ON h.account = ?1 AND h.subject = 'order' AND h.subject_id = w.id
+                            UNION
+                            SELECT h.seq FROM wanted w CROSS JOIN payment p ON p.account = ?1 AND p.id = w.id
+                            CROSS JOIN history h ON h.account = ?1 AND h.payment = p.number
+                            WHERE h.subject <> 'order' AND h.subject_id IN (SELECT id FROM wanted))
+                   SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
+                   FROM found CROSS JOIN history h ON h.seq = found.seq
+                   LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
+                   ORDER BY h.seq";
         let rows = sqlx::query(sql)
             .bind(account.as_str())
             .bind(crate::events::json_list(subject_ids))

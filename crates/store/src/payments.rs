@@ -17,7 +17,7 @@ pub struct PaymentFilter {
     pub account: Option<AccountId>,
     pub status: Option<PaymentStatus>,
     pub order_id: Option<String>,
-    /// Only payments older than the one with this row number.
+    /// Only payments older than the one with this number.
     pub before: Option<i64>,
 }
 
@@ -25,7 +25,7 @@ pub struct PaymentFilter {
 #[derive(Clone, Debug, Serialize)]
 pub struct PaymentRow {
     #[serde(skip)]
-    pub row: i64,
+    pub number: i64,
     pub account: AccountId,
     pub gateway: String,
     pub mode: String,
@@ -59,14 +59,14 @@ pub(crate) fn metadata(payment: &Payment) -> BTreeMap<&str, serde_json::Value> {
     metadata
 }
 
-const COLUMNS: &str = "p.rowid, p.account, p.gateway, p.mode, p.facts, p.created_at, p.updated_at, p.id";
+const COLUMNS: &str = "p.number, p.account, p.gateway, p.mode, p.facts, p.created_at, p.updated_at, p.id";
 
 fn payment_row(row: &SqliteRow) -> Result<PaymentRow> {
     let (scope, facts) = scope_and_facts(row)?;
     let payment =
         facts.payment(&scope).ok_or_else(|| Error::corrupt("payment", row.get::<String, _>(7), "no facts"))?;
     Ok(PaymentRow {
-        row: row.get(0),
+        number: row.get(0),
         account: scope.account,
         gateway: scope.gateway,
         mode: scope.mode.as_str().to_owned(),
@@ -100,9 +100,9 @@ impl Store {
             query.push(" AND p.order_id = ").push_bind(order_id.clone());
         }
         if let Some(before) = filter.before {
-            query.push(" AND p.rowid < ").push_bind(before);
+            query.push(" AND p.number < ").push_bind(before);
         }
-        query.push(" ORDER BY p.rowid DESC LIMIT ").push_bind(limit);
+        query.push(" ORDER BY p.number DESC LIMIT ").push_bind(limit);
         query.build().fetch_all(&self.reader).await?.iter().map(payment_row).collect()
     }
 
@@ -136,10 +136,14 @@ impl Store {
         Ok(query.build().fetch_optional(&self.reader).await?)
     }
 
-    /// The gateway's ids of a payment's objects; none if there is no such payment.
-    pub(crate) async fn payment_objects(&self, account: Option<&AccountId>, id: &str) -> Result<Vec<String>> {
-        let Some(row) = self.find_payment(account, id).await? else { return Ok(Vec::new()) };
-        let (_, facts) = scope_and_facts(&row)?;
-        Ok(facts.keys().into_iter().map(|key| key.id).collect())
+    /// Whose payment it is, and its number.
+    pub(crate) async fn payment_number(
+        &self,
+        account: Option<&AccountId>,
+        id: &str,
+    ) -> Result<Option<(AccountId, i64)>> {
+        let Some(row) = self.find_payment(account, id).await? else { return Ok(None) };
+        let (scope, _) = scope_and_facts(&row)?;
+        Ok(Some((scope.account, row.get(0))))
     }
 }

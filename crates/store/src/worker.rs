@@ -2,8 +2,9 @@
 //! handed over once, instead of once a statement, which under load is most of what a
 //! statement costs. `docs/adr/0004-rusqlite-on-the-hot-path.md` has the figures.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rusqlite::Connection;
@@ -13,32 +14,163 @@ use crate::{Error, Result};
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// Ends with its last clone.
-#[derive(Clone, Debug)]
+/// Which job runs next: acceptance before application, because a gateway waits for
+/// it and nobody loses anything while an event is pending. So that application goes
+/// on under any load, it gets a turn after so many others.
+const TURNS_OF_URGENT: u32 = 16;
+
+#[derive(Default)]
+struct Queue {
+    urgent: VecDeque<Job>,
+    patient: VecDeque<Job>,
+    /// Urgent jobs that ran while a patient one waited.
+    overtaken: u32,
+    closed: bool,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Job> {
+        let let_patient = self.urgent.is_empty() || self.overtaken >= TURNS_OF_URGENT;
+        if let_patient && let Some(job) = self.patient.pop_front() {
+            self.overtaken = 0;
+            return Some(job);
+        }
+        self.overtaken += u32::from(!self.patient.is_empty());
+        self.urgent.pop_front()
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+impl Shared {
+    /// Jobs run outside of the lock, so that nothing is half done where one panicked.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits; `None` once it is closed and empty.
+    fn wait(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(job) = queue.next() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Ends when its last clone is dropped, after the jobs that wait.
+#[derive(Clone)]
 pub(crate) struct Worker {
-    jobs: mpsc::Sender<Job>,
+    handle: Arc<Handle>,
+}
+
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.queue().closed = true;
+        self.0.filled.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Worker")
+    }
 }
 
 impl Worker {
     pub fn start(name: &str, mut connection: Connection) -> Result<Self> {
-        let (jobs, inbox) = mpsc::channel::<Job>();
-        let run = move || inbox.into_iter().for_each(|job| job(&mut connection));
+        let shared = Arc::new(Shared::default());
+        let handle = Arc::new(Handle(shared.clone()));
+        let run = move || {
+            while let Some(job) = shared.wait() {
+                job(&mut connection);
+            }
+        };
         thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Unavailable(error.into()))?;
-        Ok(Self { jobs })
+        Ok(Self { handle })
     }
 
-    /// Runs `job` after those that wait already. A transaction that it leaves open,
+    /// Runs `job` before all that is not urgent. A transaction that it leaves open,
     /// also by panicking, is rolled back. Goes on when the caller stops waiting.
+    pub async fn run_urgent<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (job, done) = package(job);
+        self.push(|queue| queue.urgent.push_back(job));
+        done.await.map_err(|_| Error::Panicked)?
+    }
+
+    /// As [`Self::run_urgent`], when nothing urgent waits.
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (reply, done) = oneshot::channel();
-        let job = move |connection: &mut Connection| {
-            let result = catch_unwind(AssertUnwindSafe(|| job(connection))).unwrap_or(Err(Error::Panicked));
-            let _ = reply.send(result); // Nobody waits for it any more.
+        let (job, done) = package(job);
+        self.push(|queue| queue.patient.push_back(job));
+        done.await.map_err(|_| Error::Panicked)?
+    }
+
+    fn push(&self, push: impl FnOnce(&mut Queue)) {
+        push(&mut self.handle.0.queue());
+        self.handle.0.filled.notify_one();
+    }
+}
+
+fn package<T: Send + 'static>(
+    job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T>>) {
+    let (reply, done) = oneshot::channel();
+    let run = move |connection: &mut Connection| {
+        let result = catch_unwind(AssertUnwindSafe(|| job(connection))).unwrap_or(Err(Error::Panicked));
+        let _ = reply.send(result); // Nobody waits for it any more.
+    };
+    (Box::new(run), done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urgent_jobs_go_first_but_not_for_ever() {
+        let mut queue = Queue::default();
+        let (log, order) = std::sync::mpsc::channel();
+        let note = |word: &'static str| -> Job {
+            let log = log.clone();
+            Box::new(move |_| log.send(word).expect("the test listens"))
         };
-        self.jobs.send(Box::new(job)).map_err(|_| Error::Closed)?;
-        done.await.map_err(|_| Error::Closed)?
+        let mut connection = Connection::open_in_memory().expect("opens");
+        queue.patient.push_back(note("patient"));
+        for _ in 0..TURNS_OF_URGENT + 2 {
+            queue.urgent.push_back(note("urgent"));
+        }
+        while let Some(job) = queue.next() {
+            job(&mut connection);
+        }
+        let order: Vec<&str> = order.try_iter().collect();
+        let turn = TURNS_OF_URGENT as usize;
+        assert!(order[..turn].iter().all(|word| *word == "urgent"), "{order:?}");
+        assert_eq!(order[turn], "patient");
+        assert_eq!(order.len(), turn + 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_job_alone() {
+        let worker = Worker::start("test", Connection::open_in_memory().expect("opens")).expect("starts");
+        let failed: Result<()> = worker.run(|_| panic!("as a test")).await;
+        assert!(matches!(failed, Err(Error::Panicked)), "{failed:?}");
+        assert_eq!(worker.run(|_| Ok(1)).await.expect("still runs"), 1);
     }
 }

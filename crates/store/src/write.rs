@@ -1,16 +1,16 @@
 //! What an applying transaction writes: the rows that a batch changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use domain::ledger::Entry;
-use domain::{AccountId, Currency, Facts, Ledger, Outcome, Payment, Timestamp};
-use rusqlite::{Connection, params};
+use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Outcome, Payment, Timestamp};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::{Error, EventState, Prepared, Result, payments};
 
 const SETTLE_EVENT: &str = "UPDATE event SET state = ?, settled_at = ?, error = ?, due_at = NULL WHERE seq = ?";
-const INSERT_FACTS: &str =
-    "INSERT OR REPLACE INTO event_facts (seq, account, object_id, needs_fetch, facts) VALUES (?, ?, ?, ?, ?)";
+const INSERT_FACTS: &str = "INSERT OR REPLACE INTO event_facts (seq, account, payment, object_id, needs_fetch, facts)
+     VALUES (?, ?, ?, ?, ?, ?)";
 const PUT_OWNER: &str =
     "INSERT INTO gateway_object (account, gateway, mode, object_id, kind, payment_id) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET payment_id = excluded.payment_id";
@@ -30,7 +30,8 @@ const PUT_PAYMENT: &str =
         failure_code = excluded.failure_code, failure_message = excluded.failure_message,
         failed_attempts = excluded.failed_attempts, gateway_response = excluded.gateway_response,
         metadata = excluded.metadata, flags = excluded.flags, facts = excluded.facts,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at
+     RETURNING number";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
                                  updated_at)
@@ -55,14 +56,19 @@ const PUT_DISPUTE: &str =
         reason = excluded.reason, due_by = excluded.due_by, net = excluded.net,
         gateway_time = excluded.gateway_time, updated_at = excluded.updated_at";
 const INSERT_HISTORY: &str =
-    "INSERT INTO history (account, subject, subject_id, payment_id, from_status, to_status, event_seq, at)
+    "INSERT INTO history (account, subject, subject_id, payment, from_status, to_status, event_seq, at)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 
-/// Event states and what each event stated.
+/// Payments' numbers by their ids.
+pub(crate) type Numbers = HashMap<String, i64>;
+
+/// Event states, and what each event stated about which payment.
 pub(crate) fn events(
     connection: &Connection,
     account: &AccountId,
     done: &[(&Prepared, &Outcome)],
+    ledger: &Ledger,
+    numbers: &Numbers,
     now: Timestamp,
 ) -> Result<()> {
     let mut settle = connection.prepare_cached(SETTLE_EVENT)?;
@@ -74,8 +80,17 @@ pub(crate) fn events(
             Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
         };
         settle.execute(params![state.as_str(), now.micros(), error, event.seq])?;
-        let facts = facts_text(&event.facts.facts)?;
-        insert_facts.execute(params![event.seq, account.as_str(), event.object_id, event.needs_fetch, facts])?;
+        let EventFacts { scope, facts } = &event.facts;
+        let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
+        let text = facts_text(facts)?;
+        insert_facts.execute(params![
+            event.seq,
+            account.as_str(),
+            payment,
+            event.object_id,
+            event.needs_fetch,
+            text
+        ])?;
     }
     Ok(())
 }
@@ -86,28 +101,40 @@ fn facts_text(facts: &Facts) -> Result<String> {
 
 /// Payments and orders that changed, with their refunds and disputes, and to which
 /// payment each object belongs.
-pub(crate) fn state(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
+pub(crate) fn state(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<Numbers> {
     let mut put_owner = connection.prepare_cached(PUT_OWNER)?;
     for (scope, key, payment_id) in ledger.new_owners() {
         let (mode, kind) = (scope.mode.as_str(), key.kind.as_str());
         put_owner.execute(params![account.as_str(), scope.gateway, mode, key.id, kind, payment_id])?;
     }
-    for entry in ledger.payments().values().filter(|entry| entry.changed) {
-        payment(connection, account, entry, now)?;
-        refunds(connection, account, &entry.payment, now)?;
-        disputes(connection, account, &entry.payment, now)?;
+    let mut numbers = Numbers::new();
+    for (id, entry) in ledger.payments() {
+        if entry.changed {
+            numbers.insert(id.clone(), payment(connection, account, entry, now)?);
+            refunds(connection, account, &entry.payment, now)?;
+            disputes(connection, account, &entry.payment, now)?;
+        } else {
+            numbers.insert(id.clone(), number_of(connection, account, id)?);
+        }
     }
-    orders(connection, account, ledger, now)
+    orders(connection, account, ledger, now)?;
+    Ok(numbers)
 }
 
-fn payment(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<()> {
+fn number_of(connection: &Connection, account: &AccountId, payment_id: &str) -> Result<i64> {
+    let sql = "SELECT number FROM payment WHERE account = ? AND id = ?";
+    Ok(connection.prepare_cached(sql)?.query_row(params![account.as_str(), payment_id], |row| row.get(0))?)
+}
+
+/// Returns the payment's number.
+fn payment(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<i64> {
     let payment = &entry.payment;
     let unwritable = |error| Error::corrupt("payment", &payment.id, error);
     let gateway_response = serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?;
     let metadata = serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?;
     let flags = serde_json::to_string(&payment.flags).map_err(unwritable)?;
     let failure = payment.failure.as_ref();
-    connection.prepare_cached(PUT_PAYMENT)?.execute(params![
+    let row = params![
         account.as_str(),
         payment.id,
         entry.scope.gateway,
@@ -134,8 +161,8 @@ fn payment(connection: &Connection, account: &AccountId, entry: &Entry, now: Tim
         flags,
         facts_text(&entry.facts)?,
         now.micros(),
-    ])?;
-    Ok(())
+    ];
+    Ok(connection.prepare_cached(PUT_PAYMENT)?.query_row(row, |row| row.get(0))?)
 }
 
 fn refunds(connection: &Connection, account: &AccountId, payment: &Payment, now: Timestamp) -> Result<()> {
@@ -206,17 +233,21 @@ pub(crate) fn history(
     connection: &Connection,
     account: &AccountId,
     done: &[(&Prepared, &Outcome)],
+    ledger: &Ledger,
+    numbers: &Numbers,
     now: Timestamp,
 ) -> Result<()> {
     let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
     for (event, outcome) in done {
         let Outcome::Applied { changes, .. } = outcome else { continue };
+        let EventFacts { scope, facts } = &event.facts;
+        let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
         for change in changes {
             insert.execute(params![
                 account.as_str(),
                 change.subject.as_str(),
                 change.id,
-                change.payment_id,
+                payment,
                 change.from,
                 change.to,
                 event.seq,
@@ -227,23 +258,39 @@ pub(crate) fn history(
     Ok(())
 }
 
-/// Facts showed that what seemed to be two payments is one: what named the old id
-/// names the new one, and the old id leads there.
-pub(crate) fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger) -> Result<()> {
+/// Facts showed that what seemed to be two payments is one: what belonged to the old
+/// one belongs to the new one, and the old id leads there.
+pub(crate) fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger, numbers: &Numbers) -> Result<()> {
     let renames: BTreeMap<&str, &str> = ledger.renamed().collect();
-    let delete = "DELETE FROM payment WHERE account = ? AND id = ?";
-    let statements = [
+    let old_number = "SELECT number FROM payment WHERE account = ? AND id = ?";
+    let by_number = [
+        "UPDATE event_facts SET payment = ?3 WHERE account = ?1 AND payment = ?2",
+        "UPDATE history SET payment = ?3, subject_id = iif(subject_id = ?4, ?5, subject_id)
+         WHERE account = ?1 AND payment = ?2",
+        "DELETE FROM payment WHERE account = ?1 AND number = ?2",
+    ];
+    let by_id = [
         "UPDATE refund SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
         "UPDATE dispute SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
-        "UPDATE history SET payment_id = ?3, subject_id = iif(subject_id = ?2, ?3, subject_id)
-         WHERE account = ?1 AND payment_id = ?2",
         "UPDATE payment_alias SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
         "INSERT OR REPLACE INTO payment_alias (account, alias, payment_id) VALUES (?1, ?2, ?3)",
     ];
     for (old, new) in renames {
-        connection.prepare_cached(delete)?.execute(params![account.as_str(), old])?;
-        for sql in statements {
-            connection.prepare_cached(sql)?.execute(params![account.as_str(), old, new])?;
+        let stored: Option<i64> =
+            connection.query_row(old_number, params![account.as_str(), old], |row| row.get(0)).optional()?;
+        if let (Some(stored), Some(number)) = (stored, numbers.get(new)) {
+            for sql in by_number {
+                let mut statement = connection.prepare_cached(sql)?;
+                let all: [&dyn ToSql; 5] = [&account.as_str(), &stored, number, &old, &new];
+                let count = statement.parameter_count();
+                statement.execute(&all[..count])?;
+            }
+        }
+        for sql in by_id {
+            let mut statement = connection.prepare_cached(sql)?;
+            let all: [&dyn ToSql; 3] = [&account.as_str(), &old, &new];
+            let count = statement.parameter_count();
+            statement.execute(&all[..count])?;
         }
     }
     Ok(())

@@ -52,6 +52,7 @@ pub struct Args {
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let levels = crate::config::process_environment("QUITTANCE_LOG");
     let _logs = telemetry::start(levels.as_deref().unwrap_or(LOG_DEFAULT))?;
+    let stop = stop_signal()?; // Before anything is printed: who reads it may interrupt.
     let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
     let database = scratch.path().join("demo.db");
     let store = Store::open(&format!("sqlite:{}", database.display())).await?;
@@ -71,7 +72,6 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     introduce(&base, &key, &database)?;
     let sender = Sender::new(&format!("{base}{WEBHOOK_PATH}"), Secret::from_text(&secret))?;
     let (done, finished) = tokio::sync::oneshot::channel();
-    let stop = stop_signal()?;
     let serving = tokio::spawn(server.run(async {
         tokio::select! {
             () = stop => {}

@@ -82,7 +82,7 @@ fn a_row_edited_by_hand_is_a_difference() {
 fn a_stored_event_edited_by_hand_breaks_the_chain() {
     for sql in [
         "UPDATE event_body SET body = CAST(replace(CAST(body AS TEXT), '\"livemode\": false', '\"livemode\": true ') AS BLOB) WHERE seq = 1",
-        "UPDATE event_body SET body = body || x'20' WHERE seq = 2",
+        "UPDATE event_body SET body = CAST(body || x'20' AS BLOB) WHERE seq = 2",
         "UPDATE event SET event_id = 'evt_forged' WHERE seq = 1",
         "UPDATE event SET body_hash = zeroblob(32) WHERE seq = 2",
         "DELETE FROM event WHERE seq = 2",

@@ -124,14 +124,11 @@ fn a_mistake_in_the_environment_is_one_line_that_names_it() {
         ("STRIPE_WEBHOOK_SECRET", "whsec_a, whsec_b", "white space"),
         ("STRIPE_WEBHOOK_SECRET", "file:nowhere", "nowhere"),
     ] {
-        let error = said(shop.command(&["serve", "--listen", "127.0.0.1:0"]).env_remove("PORT").env(name, value));
-        if name == "PORT" || name == "QUITTANCE_LISTEN" {
-            let error = said(shop.command(&["serve"]).env(name, value)).error();
-            assert!(error.contains(named), "{name}={value}: {error}");
-        } else {
-            let error = error.error();
-            assert!(error.contains(named), "{name}={value}: {error}");
-        }
+        // With `--listen` nobody asks for the port: the other mistakes must end it before it serves.
+        let listens = matches!(name, "PORT" | "QUITTANCE_LISTEN");
+        let arguments = if listens { &["serve"][..] } else { &["serve", "--listen", "127.0.0.1:0"] };
+        let error = said(shop.command(arguments).env(name, value)).error();
+        assert!(error.contains(named), "{name}={value}: {error}");
     }
 }
 

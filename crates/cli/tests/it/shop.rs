@@ -104,14 +104,9 @@ impl Shop {
     #[track_caller]
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
         let mut command = self.command(arguments);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = spawn(command.stdin(Stdio::piped()));
         child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
-        inspected(child.wait_with_output().expect("it ends"))
+        ended(child)
     }
 
     /// Serves on a free port.
@@ -125,15 +120,35 @@ impl Shop {
     }
 }
 
+/// Runs a command to its end; one that does not end fails, and is ended.
 #[track_caller]
 pub fn said(command: &mut Command) -> Said {
-    inspected(command.output().expect("the binary starts"))
+    ended(spawn(command))
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
 #[track_caller]
-fn inspected(output: std::process::Output) -> Said {
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    let said = Said { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+fn ended(mut child: Child) -> Said {
+    let mut stdout = Heard::listen(child.stdout.take().expect("a pipe"));
+    let mut stderr = Heard::listen(child.stderr.take().expect("a pipe"));
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it does not end: {}{}", stdout.so_far(), stderr.so_far());
+        }
+        process::pause();
+    };
+    stdout.end();
+    stderr.end();
+    let said = Said { status: status.code(), stdout: stdout.so_far(), stderr: stderr.so_far() };
     clean(&said.stdout);
     clean(&said.stderr);
     said
@@ -222,6 +237,11 @@ impl Server {
 
     pub fn log(&self) -> String {
         self.stderr.so_far()
+    }
+
+    /// Waits until it logged this; logging lags behind what is done.
+    pub fn logs(&self, text: &str) -> String {
+        until(text, || Some(self.log()).filter(|log| log.contains(text)))
     }
 
     /// `TERM`, `INT`

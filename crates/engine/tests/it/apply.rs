@@ -10,7 +10,7 @@ use crate::scratch::{NOW, Scratch, about, as_gateways_deliver, lives};
 async fn what_a_crash_left_behind_is_applied_at_the_next_start() {
     let db = Scratch::new().await;
     let events = as_gateways_deliver(&lives(7, 60), 7);
-    db.accept(&events, NOW).await.unwrap();
+    db.accepted(&events, NOW).await;
     let db = db.restarted().await;
     assert_eq!(db.backlog().await.unwrap().events, lives(7, 60).len() as u64);
     let engine = db.engine();
@@ -24,9 +24,9 @@ async fn what_a_crash_left_behind_is_applied_at_the_next_start() {
 async fn several_engines_apply_each_event_once() {
     let db = Scratch::new().await;
     let events = as_gateways_deliver(&lives(8, 150), 8);
-    db.accept(&events, NOW).await.unwrap();
+    db.accepted(&events, NOW).await;
     let one = Scratch::new().await;
-    one.accept(&events, NOW).await.unwrap();
+    one.accepted(&events, NOW).await;
     one.apply_all().await;
 
     let engines = [db.engine(), db.engine(), db.engine()];
@@ -51,7 +51,7 @@ async fn accounts_are_applied_apart() {
             event
         }));
     }
-    db.accept(&events, NOW).await.unwrap();
+    db.accepted(&events, NOW).await;
     let engine = db.engine();
     db.settled().await;
     engine.stop().await;
@@ -67,7 +67,7 @@ async fn a_preview_says_what_applying_does() {
     let mut sampler = Sampler::new(3);
     let events = ["payment_intent.created", "payment_intent.succeeded"]
         .map(|event_type| about(&mut sampler, event_type, "pi_1"));
-    db.accept(&events, NOW).await.unwrap();
+    db.accepted(&events, NOW).await;
     let account = AccountId::default();
     let claimed = db.claim(&account, NOW, 10).await.unwrap();
     let foreseen = engine::apply::preview(&db, &account, &claimed).await.unwrap();

@@ -13,7 +13,7 @@ async fn order_batches_and_duplicates_make_no_difference() {
     for (seed, accepted_at_once, applied_after) in [(1, 1000, 1), (2, 1, 40), (3, 17, 3), (4, 256, 2), (5, 64, 1000)] {
         let db = Scratch::new().await;
         for (number, batch) in (1..).zip(as_gateways_deliver(&events, seed).chunks(accepted_at_once)) {
-            db.accept(batch, NOW.plus_micros(number)).await.unwrap();
+            db.accepted(batch, NOW.plus_micros(number)).await;
             if number % applied_after == 0 {
                 db.apply_all().await;
             }
@@ -37,7 +37,7 @@ async fn a_life_told_backwards_comes_to_the_same() {
     let all: Vec<_> = LifeKind::ALL.into_iter().map(|kind| sampler.life(kind, NOW, &Overrides::default())).collect();
     for life in &all {
         for event in life.events.iter().rev() {
-            db.accept(&[delivery(&event.body)], NOW).await.unwrap();
+            db.accepted(&[delivery(&event.body)], NOW).await;
             db.apply_all().await;
         }
     }

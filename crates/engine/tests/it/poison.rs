@@ -12,14 +12,14 @@ const POISONED: &str = "evt_poisoned";
 async fn with_a_poisoned_event() -> (Scratch, Vec<NewEvent>) {
     let db = Scratch::new().await;
     let mut sampler = Sampler::new(5);
-    db.accept(&[about(&mut sampler, "payment_intent.created", "pi_1")], NOW).await.unwrap();
+    db.accepted(&[about(&mut sampler, "payment_intent.created", "pi_1")], NOW).await;
     db.apply_all().await;
     db.tamper("UPDATE payment SET description = facts, facts = '{\"intents\":7}'");
     let mut poisoned = about(&mut sampler, "payment_intent.succeeded", "pi_1");
     poisoned.event_id = POISONED.to_owned();
     let sound = |sampler: &mut Sampler, n: i32| about(sampler, "payment_intent.succeeded", &format!("pi_sound_{n}"));
     let batch = vec![sound(&mut sampler, 1), poisoned, sound(&mut sampler, 2), sound(&mut sampler, 3)];
-    db.accept(&batch, NOW).await.unwrap();
+    db.accepted(&batch, NOW).await;
     (db, batch)
 }
 
@@ -104,7 +104,7 @@ async fn what_cannot_be_read_fails_alone() {
     let mut batch = vec![of_nobody.clone()];
     batch.extend(bodies.iter().zip(1..).map(|(body, n)| broken(&format!("evt_broken_{n}"), body)));
     batch.push(sound.clone());
-    db.accept(&batch, NOW).await.unwrap();
+    db.accepted(&batch, NOW).await;
     db.apply_all().await;
     assert_eq!(db.event(&sound.event_id).await.state, EventState::Applied);
     for event in &batch[..5] {

@@ -5,7 +5,7 @@ use crate::scratch::{NOW, Scratch, as_gateways_deliver, lives};
 async fn lived() -> Scratch {
     let db = Scratch::new().await;
     for batch in as_gateways_deliver(&lives(11, 250), 11).chunks(97) {
-        db.accept(batch, NOW).await.unwrap();
+        db.accepted(batch, NOW).await;
         db.apply_all().await;
     }
     db
@@ -57,10 +57,13 @@ async fn whatever_was_done_to_it_is_found() {
         ),
         (
             "a payment too many",
-            "INSERT INTO payment SELECT account, 'pay_extra', gateway, mode, visible, status, dispute_status, amount,
-                currency, amount_captured, amount_refunded, amount_refunding, captured_at, gateway_transaction_id, NULL,
-                customer, method, description, failure_code, failure_message, failed_attempts, gateway_response, metadata,
-                flags, facts, created_at, updated_at FROM payment LIMIT 1"
+            "INSERT INTO payment (account, id, gateway, mode, visible, status, dispute_status, amount, currency, amount_captured, amount_refunded,
+                amount_refunding, captured_at, gateway_transaction_id, customer, method, description, failure_code,
+                failure_message, failed_attempts, gateway_response, metadata, flags, facts, created_at, updated_at)
+             SELECT account, 'pay_extra', gateway, mode, visible, status, dispute_status, amount, currency, amount_captured, amount_refunded,
+                amount_refunding, captured_at, gateway_transaction_id, customer, method, description, failure_code,
+                failure_message, failed_attempts, gateway_response, metadata, flags, facts, created_at, updated_at
+             FROM payment LIMIT 1"
                 .to_owned(),
             "payment pay_extra",
             "nothing",

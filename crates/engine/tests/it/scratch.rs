@@ -84,6 +84,10 @@ impl Scratch {
         database
     }
 
+    pub async fn accepted(&self, batch: &[NewEvent], now: Timestamp) {
+        self.accept(batch.to_vec(), now).await.expect("it accepts");
+    }
+
     /// Applies in this task whatever is due at the clock's time.
     pub async fn apply_all(&self) {
         while engine::apply::apply_due(&self.store, &self.clock).await.expect("it applies") > 0 {}

@@ -40,7 +40,7 @@ pub async fn list(
         before: cursor(params.cursor.as_deref())?,
     };
     let rows = app.store.list_payments(&filter, limit + 1).await?;
-    Ok(Json(Page::of(rows, limit, |payment| payment.row)))
+    Ok(Json(Page::of(rows, limit, |payment| payment.number)))
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -93,9 +93,13 @@ async fn a_key_of_one_account_sees_nothing_of_another() {
         assert_eq!(count(&key_a, &format!("{path}?account=a")).await, of_a, "its own by name");
     }
     app.get_as(&key_a, &format!("/api/webhooks/events/{}", id_of(&of_b))).await.is_problem(404, "event_not_found");
-    app.get_as(&key_a, &format!("/api/payments/{}", payment_of("b", "7001"))).await.is_problem(404, "payment_not_found");
+    app.get_as(&key_a, &format!("/api/payments/{}", payment_of("b", "7001")))
+        .await
+        .is_problem(404, "payment_not_found");
     app.get_as(&key_a, "/api/orders/7001").await.is_problem(404, "order_not_found");
-    app.post_as(&key_a, &format!("/api/webhooks/events/{}/replay", id_of(&of_b)), "").await.is_problem(404, "event_not_found");
+    app.post_as(&key_a, &format!("/api/webhooks/events/{}/replay", id_of(&of_b)), "")
+        .await
+        .is_problem(404, "event_not_found");
     let replay = r#"{"type":"payment_intent.succeeded"}"#;
     assert_eq!(app.post_as(&key_a, "/api/webhooks/events/replay", replay).await.json()["replayed"], 1, "its own alone");
     let foreign = r#"{"type":"payment_intent.succeeded","account":"b"}"#;

@@ -236,7 +236,8 @@ pub fn about(event_type: &str, intent: &str, order_id: &str) -> String {
         order_id: Some(order_id.to_owned()),
         ..Overrides::default()
     };
-    let seed = intent.bytes().chain(event_type.bytes()).fold(7, |seed: u64, byte| seed * 31 % 1_000_003 + u64::from(byte));
+    let seed =
+        intent.bytes().chain(event_type.bytes()).fold(7, |seed: u64, byte| seed * 31 % 1_000_003 + u64::from(byte));
     Sampler::new(seed).single(event_type, NOW, &overrides).expect("a known type").body
 }
 

@@ -83,7 +83,9 @@ async fn a_slash_at_the_end_makes_no_difference() {
 #[tokio::test]
 async fn the_content_type_is_not_enforced() {
     let app = TestApp::new().await;
-    for (number, content_type) in ["application/json", "text/plain", "application/x-www-form-urlencoded", ""].iter().enumerate() {
+    for (number, content_type) in
+        ["application/json", "text/plain", "application/x-www-form-urlencoded", ""].iter().enumerate()
+    {
         let body = unrelated(&format!("evt_{number}"));
         let signature = sign(&secret("whsec_test"), NOW, body.as_bytes());
         let headers = [(SIGNATURE_HEADER, signature.as_str()), ("content-type", content_type)];

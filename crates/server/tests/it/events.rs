@@ -87,7 +87,8 @@ async fn filters_let_through_what_they_say() {
     ];
     for (query, expected) in cases {
         let rows = app.get(&format!("/api/webhooks/events?{query}")).await.json();
-        let ids: Vec<_> = rows["data"].as_array().unwrap().iter().map(|row| row["event_id"].as_str().unwrap()).collect();
+        let ids: Vec<_> =
+            rows["data"].as_array().unwrap().iter().map(|row| row["event_id"].as_str().unwrap()).collect();
         assert_eq!(ids, expected, "{query}");
     }
     app.finish().await;
@@ -110,9 +111,13 @@ async fn an_event_is_shown_with_what_belongs_to_it() {
             {"endpoint": "/api/webhooks/stripe", "received_at": "2025-11-20T16:00:05Z"},
         ])
     );
-    let changes: Vec<_> = shown["changes"].as_array().unwrap().iter().map(|change| (&change["subject"], &change["to"])).collect();
+    let changes: Vec<_> =
+        shown["changes"].as_array().unwrap().iter().map(|change| (&change["subject"], &change["to"])).collect();
     assert_eq!(changes, [(&json!("payment"), &json!("paid")), (&json!("order"), &json!("paid"))]);
-    assert_eq!((&shown["state"], &shown["processed"], &shown["object_id"]), (&json!("applied"), &json!(true), &json!("pi_1")));
+    assert_eq!(
+        (&shown["state"], &shown["processed"], &shown["object_id"]),
+        (&json!("applied"), &json!(true), &json!("pi_1"))
+    );
     app.get("/api/webhooks/events/evt_nobody").await.is_problem(404, "event_not_found");
     app.finish().await;
 }
@@ -236,7 +241,10 @@ async fn stats_count_a_day_unless_asked_otherwise() {
     app.settled().await;
     app.database().execute_batch("UPDATE event SET state = 'dead' WHERE event_id = 'evt_3'").unwrap();
     let day = app.get("/api/webhooks/stats").await.json();
-    assert_eq!((&day["total"], &day["applied"], &day["ignored"], &day["dead"]), (&json!(3), &json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&day["total"], &day["applied"], &day["ignored"], &day["dead"]),
+        (&json!(3), &json!(1), &json!(1), &json!(1))
+    );
     assert_eq!((&day["success_rate"], &day["since"]), (&json!(66.67), &json!("2025-11-20T17:00:00Z")));
     let ever = app.get("/api/webhooks/stats?since=2025-11-20T16:00:00Z").await.json();
     assert_eq!((&ever["total"], &ever["success_rate"]), (&json!(4), &json!(75.0)));

@@ -31,7 +31,11 @@ async fn health_says_what_waits_and_how_long() {
         assert_eq!((&health["backlog"], &health["oldest_pending_seconds"]), (&json!(1), &json!(seconds)));
     }
     app.clock.set(NOW.plus_micros(-10_000_000));
-    assert_eq!(open(&app, "/api/webhooks/health").await.json()["oldest_pending_seconds"], 0, "a clock that was put back");
+    assert_eq!(
+        open(&app, "/api/webhooks/health").await.json()["oldest_pending_seconds"],
+        0,
+        "a clock that was put back"
+    );
     app.leave_pending().await;
 }
 

@@ -9,7 +9,9 @@ use crate::app::{HOOK, TestApp, about, unrelated};
 async fn hostile_bodies_get_a_clear_answer() {
     let app = TestApp::new().await;
     let event = |data: &str| {
-        format!(r#"{{"id":"evt_hostile","object":"event","type":"payment_intent.succeeded","created":1763654400,"data":{data}}}"#)
+        format!(
+            r#"{{"id":"evt_hostile","object":"event","type":"payment_intent.succeeded","created":1763654400,"data":{data}}}"#
+        )
     };
     let intent = |fields: &str| event(&format!(r#"{{"object":{{"id":"pi_1","object":"payment_intent",{fields}}}}}"#));
     let bodies: Vec<(&str, Vec<u8>)> = vec![
@@ -22,7 +24,10 @@ async fn hostile_bodies_get_a_clear_answer() {
         ("a negative amount", intent(r#""status":"succeeded","amount":-5,"amount_received":-5"#).into_bytes()),
         ("a fraction", intent(r#""status":"succeeded","amount":1.5"#).into_bytes()),
         ("a time beyond all times", intent(r#""created":9223372036854775807"#).into_bytes()),
-        ("repeated keys inside", intent(r#""status":"succeeded","status":"canceled","amount":1,"amount":2"#).into_bytes()),
+        (
+            "repeated keys inside",
+            intent(r#""status":"succeeded","status":"canceled","amount":1,"amount":2"#).into_bytes(),
+        ),
         ("repeated keys outside", br#"{"id":"evt_a","id":"evt_b","object":"event","type":"x"}"#.to_vec()),
         ("invalid UTF-8", b"{\"id\":\"evt_\xff\xfe\",\"object\":\"event\",\"type\":\"x\"}".to_vec()),
         ("half a surrogate pair", intent(r#""description":"\ud800""#).into_bytes()),
@@ -33,7 +38,10 @@ async fn hostile_bodies_get_a_clear_answer() {
         ("SQL", intent(r#""metadata":{"order_id":"'; DROP TABLE event; --"}"#).into_bytes()),
         ("HTML and a line break", intent(r#""metadata":{"order_id":"<script>\r\nX: y"}"#).into_bytes()),
         ("a byte order mark", "\u{feff}{}".as_bytes().to_vec()),
-        ("the wrong shapes", intent(r#""status":[],"amount":{},"metadata":7,"charges":"x","latest_charge":[1]"#).into_bytes()),
+        (
+            "the wrong shapes",
+            intent(r#""status":[],"amount":{},"metadata":7,"charges":"x","latest_charge":[1]"#).into_bytes(),
+        ),
         ("no object", event("[]").into_bytes()),
         ("a string of an object", event(r#"{"object":"pi_1"}"#).into_bytes()),
     ];

@@ -27,7 +27,10 @@ async fn a_payment_and_its_order_are_shown_with_their_history() {
 
     let order = app.get(&format!("/api/orders/{}", life.order_id)).await.json();
     assert_eq!((&order["payment_status"], &order["payments"][0]["id"]), (&json!("partially_refunded"), &json!(id)));
-    assert_eq!((&order["amount_paid"], &order["amount_refunded"]), (&json!(life.amount_captured), &json!(life.amount_refunded)));
+    assert_eq!(
+        (&order["amount_paid"], &order["amount_refunded"]),
+        (&json!(life.amount_captured), &json!(life.amount_refunded))
+    );
     let statuses: Vec<_> = order["status_history"].as_array().unwrap().iter().map(|row| &row["to"]).collect();
     assert_eq!(statuses, [&json!("pending"), &json!("paid"), &json!("partially_refunded")]);
     app.get("/api/payments/pay_nobody").await.is_problem(404, "payment_not_found");

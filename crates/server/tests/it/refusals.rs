@@ -35,7 +35,10 @@ async fn every_wrong_signature_gets_the_same_reply() {
         ("in upper case", vec![format!("t=1763654400,v1={}", hex.to_uppercase())]),
         ("no pairs", vec!["nonsense".to_owned()]),
         ("sent twice", vec![good.clone(), good.clone()]),
-        ("after sixteen others", vec![format!("t=1763654400,{}v1={hex}", format!("v1={},", "0".repeat(64)).repeat(16))]),
+        (
+            "after sixteen others",
+            vec![format!("t=1763654400,{}v1={hex}", format!("v1={},", "0".repeat(64)).repeat(16))],
+        ),
     ];
     let mut replies = Vec::new();
     for (name, values) in cases {
@@ -96,7 +99,9 @@ async fn what_is_signed_but_no_event_is_said_to_be_none() {
 #[tokio::test]
 async fn unknown_paths_are_not_found() {
     let app = TestApp::new().await;
-    for path in ["/", "/payments", "/payments/webhook/x", "/payments/webhook//", "/PAYMENTS/WEBHOOK", "/api", "/api/nothing"] {
+    for path in
+        ["/", "/payments", "/payments/webhook/x", "/payments/webhook//", "/PAYMENTS/WEBHOOK", "/api", "/api/nothing"]
+    {
         for method in [Method::GET, Method::POST] {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
             app.send(request).await.is_problem(404, "no_such_path");
@@ -114,7 +119,9 @@ async fn other_methods_are_not_allowed() {
         reply.is_refusal(405);
         assert_eq!(reply.header("allow"), "POST", "{method}");
     }
-    for (path, allowed) in [("/api/webhooks/events", "GET,HEAD"), ("/api/webhooks/events/replay", "POST"), ("/healthz", "GET,HEAD")] {
+    for (path, allowed) in
+        [("/api/webhooks/events", "GET,HEAD"), ("/api/webhooks/events/replay", "POST"), ("/healthz", "GET,HEAD")]
+    {
         let request = Request::builder().method(Method::DELETE).uri(path).body(Body::empty()).unwrap();
         let reply = app.send(request).await;
         reply.is_problem(405, "method_not_allowed");

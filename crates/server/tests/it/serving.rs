@@ -91,7 +91,8 @@ async fn one_connection_carries_many_deliveries() {
         let reply = reply(&mut stream).await;
         assert!(reply.starts_with("HTTP/1.1 200") && reply.contains(&format!("evt_{number}")), "{reply}");
     }
-    let pipelined: String = (5..8).map(|number| delivery(&format!("evt_{number}"))).map(|(head, body)| head + &body).collect();
+    let pipelined: String =
+        (5..8).map(|number| delivery(&format!("evt_{number}"))).map(|(head, body)| head + &body).collect();
     stream.write_all(pipelined.as_bytes()).await.unwrap();
     app.settled().await;
     served.order_to_stop();

@@ -70,11 +70,12 @@ CREATE TABLE redelivery (
 CREATE TABLE event_facts (
     seq         INTEGER PRIMARY KEY REFERENCES event (seq),
     account     TEXT    NOT NULL,
+    payment     INTEGER,                     -- its number, where it concerns one
     object_id   TEXT,
     needs_fetch INTEGER NOT NULL,
     facts       TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX event_facts_object ON event_facts (account, object_id) WHERE object_id IS NOT NULL;
+CREATE INDEX event_facts_payment ON event_facts (account, payment) WHERE payment IS NOT NULL;
 
 -- Attempts to apply an event that failed.
 CREATE TABLE failed_attempt (
@@ -102,7 +103,10 @@ CREATE TABLE batch (
 
 -- `facts` is what this row is a function of; the columns are that function's value.
 -- Rows that are not visible hold facts whose payment is not known yet.
+-- What refers to a payment does so by its number: numbers grow with time, so that an
+-- index over them is written where it was written a moment ago.
 CREATE TABLE payment (
+    number                 INTEGER PRIMARY KEY,
     account                TEXT    NOT NULL,
     id                     TEXT    NOT NULL,
     gateway                TEXT    NOT NULL,
@@ -130,7 +134,7 @@ CREATE TABLE payment (
     facts                  TEXT    NOT NULL,
     created_at             INTEGER NOT NULL,
     updated_at             INTEGER NOT NULL,
-    PRIMARY KEY (account, id)
+    UNIQUE (account, id)
 ) STRICT;
 CREATE INDEX payment_order ON payment (account, order_id) WHERE order_id IS NOT NULL;
 
@@ -210,13 +214,14 @@ CREATE TABLE history (
     account     TEXT    NOT NULL,
     subject     TEXT    NOT NULL,            -- payment, payment_dispute, order, refund, dispute
     subject_id  TEXT    NOT NULL,
-    payment_id  TEXT    NOT NULL,
+    payment     INTEGER NOT NULL,            -- the number of the one through which it came
     from_status TEXT,
     to_status   TEXT    NOT NULL,
     event_seq   INTEGER NOT NULL,
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX history_subject ON history (account, subject_id);
+CREATE INDEX history_order ON history (account, subject_id) WHERE subject = 'order';
+CREATE INDEX history_payment ON history (account, payment);
 CREATE INDEX history_event ON history (account, event_seq);
 
 -- Who may ask -------------------------------------------------------------------
@@ -287,9 +292,10 @@ SELECT o.id, o.account, o.payment_status, o.amount_due AS amount, o.currency, o.
 FROM merchant_order o;
 
 CREATE VIEW order_status_history AS
-SELECT h.seq AS id, h.account, h.subject_id AS order_id, h.payment_id, h.from_status, h.to_status, e.event_id,
+SELECT h.seq AS id, h.account, h.subject_id AS order_id, p.id AS payment_id, h.from_status, h.to_status, e.event_id,
        strftime('%Y-%m-%d %H:%M:%S', h.at / 1000000, 'unixepoch') || printf('.%06d', h.at % 1000000) AS created_at
-FROM history h LEFT JOIN event e ON e.seq = h.event_seq WHERE h.subject = 'order';
+FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
+WHERE h.subject = 'order';
 
 CREATE VIEW refunds AS
 SELECT r.id, r.account, r.payment_id, r.gateway_refund_id, r.charge_id, r.status, r.amount, r.currency, r.reason,

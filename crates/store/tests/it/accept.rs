@@ -204,7 +204,7 @@ async fn deliveries_after_the_first_are_noted(db: Scratch) {
 async fn two_processes_accept_an_event_once(db: Scratch) {
     let other = db.opened_again().await;
     let batch: Vec<NewEvent> = (0..200).map(|n| unrelated(&format!("evt_{n}"))).collect();
-    let (ours, theirs) = tokio::join!(db.accept(&batch, NOW), other.accept(&batch, NOW));
+    let (ours, theirs) = tokio::join!(db.accepting(&batch, NOW), other.accept(batch.clone(), NOW));
     for (ours, theirs) in ours.unwrap().iter().zip(theirs.unwrap()) {
         assert_eq!([*ours, theirs].iter().filter(|receipt| **receipt == Receipt::New).count(), 1);
     }

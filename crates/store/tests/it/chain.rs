@@ -21,7 +21,7 @@ async fn ten_batches(db: &Scratch) {
             rendering.api_version = Some("2019-05-16".to_owned());
             batch.push(rendering);
         }
-        db.accept(&batch, at(number)).await.unwrap();
+        db.accepting(&batch, at(number)).await.unwrap();
     }
 }
 
@@ -37,11 +37,11 @@ async fn the_chain_holds_over_many_batches(db: Scratch) {
     ten_batches(&db).await;
     assert_eq!(report(&db).await, ChainReport { batches: 10, events: 33, faults: vec![] });
     for number in 0..450 {
-        db.accept(&[unrelated(&format!("evt_{number}"))], at(number)).await.unwrap();
+        db.accepting(&[unrelated(&format!("evt_{number}"))], at(number)).await.unwrap();
     }
     assert_eq!(report(&db).await, ChainReport { batches: 460, events: 483, faults: vec![] }, "over several pages");
     let other = db.opened_again().await;
-    other.accept(&[unrelated("evt_other")], NOW).await.unwrap();
+    other.accept(vec![unrelated("evt_other")], NOW).await.unwrap();
     assert_eq!(report(&db).await.faults, [], "another process goes on where this one was");
 }
 

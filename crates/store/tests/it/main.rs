@@ -1,6 +1,8 @@
 //! The contract of the store. A test is a function that takes a fresh store;
 //! `on_each!` runs it on every database there is.
 
+#![expect(clippy::unwrap_used, reason = "in tests it is the assertion that a call succeeds")]
+
 #[macro_use]
 mod scratch;
 

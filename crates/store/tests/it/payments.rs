@@ -59,7 +59,7 @@ async fn pages_of_payments_and_orders_lose_nothing(db: Scratch) {
     loop {
         let page = db.list_payments(&filter, 50).await.unwrap();
         let Some(last) = page.last() else { break };
-        filter.before = Some(last.row);
+        filter.before = Some(last.number);
         payments.extend(page.into_iter().map(|row| row.payment.order_id.expect("an order")));
     }
     loop {
@@ -101,8 +101,7 @@ async fn an_old_id_leads_to_the_payment_that_it_became(db: Scratch) {
     let path: Vec<_> = history.iter().map(|row| (row.from.as_deref(), row.to.as_str())).collect();
     assert_eq!(path, [(None, "paid"), (Some("paid"), "partially_refunded")], "one history");
     assert_eq!(db.history_of(&account("default"), &[&old.payment.id]).await.unwrap(), []);
-    let left = format!("SELECT count(*) FROM history WHERE payment_id = '{}'", old.payment.id);
-    assert_eq!(db.value(&left).await, "0");
+    assert!(history.iter().all(|row| row.payment_id == payment.id));
     assert_eq!(db.value("SELECT payment_id FROM refunds").await, payment.id);
     assert_eq!(db.value("SELECT count(*) FROM gateway_object o JOIN payment p ON p.id = o.payment_id").await, "4");
     let order = db.show_order(None, "6735").await.unwrap().expect("it is there");

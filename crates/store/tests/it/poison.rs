@@ -81,7 +81,7 @@ async fn a_statement_that_fails_rolls_back_its_batch(db: Scratch) {
 async fn a_rejected_acceptance_leaves_nothing(db: Scratch) {
     db.tamper("CREATE TRIGGER refuse BEFORE INSERT ON batch BEGIN SELECT raise(ABORT, 'refused'); END").await;
     let before = db.dump().await;
-    assert!(matches!(db.accept(&[succeeded("evt_1", "pi_1", "")], NOW).await, Err(Error::Db(_))));
+    assert!(matches!(db.accepting(&[succeeded("evt_1", "pi_1", "")], NOW).await, Err(Error::Db(_))));
     assert_eq!(db.dump().await, before);
     db.tamper("DROP TRIGGER refuse").await;
     assert_eq!(db.accepted(&[succeeded("evt_1", "pi_1", "")]).await, [store::Receipt::New]);
@@ -89,7 +89,7 @@ async fn a_rejected_acceptance_leaves_nothing(db: Scratch) {
 
 async fn a_database_that_is_locked_is_unavailable(db: Scratch) {
     let locked = db.locked().await;
-    let error = db.accept(&[succeeded("evt_1", "pi_1", "")], NOW).await.unwrap_err();
+    let error = db.accepting(&[succeeded("evt_1", "pi_1", "")], NOW).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert_eq!(db.backlog().await.unwrap().events, 0, "readers go on");
     locked.release().await;

@@ -70,7 +70,7 @@ async fn a_rendering_that_comes_while_its_event_is_applied_is_not_lost(db: Scrat
         let db = Scratch::sqlite().await;
         db.accepted(&[created("evt_1", "pi_1", "")]).await;
         let without: Vec<Prepared> = db.claimed(NOW).await.iter().map(prepare).collect();
-        db.accept(&[in_version("2019-05-16", succeeded("evt_1", "pi_1", ""))], now).await.unwrap();
+        db.accepting(&[in_version("2019-05-16", succeeded("evt_1", "pi_1", ""))], now).await.unwrap();
         let settled = db.apply(&account("default"), without.clone(), now).await.unwrap();
         assert_eq!(settled, [Settled::Taken], "it is another event than was claimed");
         db.applied(now).await;

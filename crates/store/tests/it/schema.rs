@@ -56,7 +56,7 @@ async fn what_is_stored_is_there_after_a_restart(db: Scratch) {
     let store = db.opened_again().await;
     store.migrate().await.unwrap();
     assert_eq!(db.dump().await, before);
-    assert_eq!(store.accept(&[succeeded("evt_1", "pi_1", "6735")], NOW).await.unwrap(), [store::Receipt::Duplicate]);
+    assert_eq!(store.accept(vec![succeeded("evt_1", "pi_1", "6735")], NOW).await.unwrap(), [store::Receipt::Duplicate]);
 }
 
 async fn a_checkpoint_moves_the_log_into_the_file(db: Scratch) {

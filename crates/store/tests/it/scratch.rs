@@ -100,7 +100,11 @@ impl Scratch {
     }
 
     pub async fn accepted(&self, batch: &[NewEvent]) -> Vec<Receipt> {
-        self.accept(batch, NOW).await.expect("it accepts")
+        self.accepting(batch, NOW).await.expect("it accepts")
+    }
+
+    pub async fn accepting(&self, batch: &[NewEvent], now: Timestamp) -> store::Result<Vec<Receipt>> {
+        self.accept(batch.to_vec(), now).await
     }
 
     pub async fn claimed(&self, now: Timestamp) -> Vec<Claimed> {
