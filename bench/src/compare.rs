@@ -16,11 +16,13 @@ use crate::process::Server;
 use crate::quittance::{self, Quittance};
 use crate::requests::{Requests, SECRET};
 use crate::results::{Results, Row, Settings, Target, median};
-use crate::{check, environment, now_seconds};
+use crate::{environment, now_seconds};
 
 const APPLY_MAX: Duration = Duration::from_secs(600);
 const STARTS: usize = 5;
 const MEMORY_SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// One in so many events, at most, may be a card reader's that came before its payment.
+const IGNORED_SHARE_MAX: u64 = 100;
 /// The share of the accept rate at which latency is measured.
 const HALF: f64 = 0.5;
 
@@ -188,13 +190,12 @@ fn full_load(plan: &Plan, requests: &Requests) -> anyhow::Result<FullLoad> {
 
 /// The run counts only if everything that was acknowledged is applied.
 fn check_all_applied(quittance: &Quittance, server: &Server, key: &str, report: &Report) -> anyhow::Result<()> {
-    let stored = quittance::events(server.address, key)?;
-    let settled = stored.iter().filter(|event| check::is_settled(event)).count();
+    let counts = quittance::counts(server.address, key)?;
+    let acknowledged = report.acknowledged.len() as u64;
+    let is_whole = counts.total == acknowledged && counts.applied + counts.ignored == acknowledged;
     ensure!(
-        settled == stored.len() && stored.len() == report.acknowledged.len(),
-        "the run does not count: {} events were acknowledged, {} are stored, {settled} of them applied",
-        report.acknowledged.len(),
-        stored.len()
+        is_whole && counts.ignored <= acknowledged / IGNORED_SHARE_MAX,
+        "the run does not count: {acknowledged} events were acknowledged, the server has {counts:?}"
     );
     quittance.output(&["rebuild", "--check"]).context("the run does not count")?;
     Ok(())

@@ -47,6 +47,14 @@ pub struct Event {
     pub state: String,
 }
 
+/// Stored events by state.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Counts {
+    pub total: u64,
+    pub applied: u64,
+    pub ignored: u64,
+}
+
 /// The part of a listed payment that is of use here.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Payment {
@@ -161,6 +169,16 @@ pub fn list<T: DeserializeOwned>(address: SocketAddr, key: &str, path: &str) -> 
             None => return Ok(rows),
         }
     }
+}
+
+/// How many events are stored, and in which state.
+///
+/// # Errors
+/// When the server does not answer, or not in the form that is documented.
+pub fn counts(address: SocketAddr, key: &str) -> anyhow::Result<Counts> {
+    let (status, body) = get(address, "/api/webhooks/stats?since=1970-01-01T00:00:00Z", Some(key))?;
+    ensure!(status == 200, "stats: {status} {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).context("the stats are not what is documented")
 }
 
 /// # Errors

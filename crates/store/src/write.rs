@@ -30,8 +30,7 @@ const PUT_PAYMENT: &str =
         failure_code = excluded.failure_code, failure_message = excluded.failure_message,
         failed_attempts = excluded.failed_attempts, gateway_response = excluded.gateway_response,
         metadata = excluded.metadata, flags = excluded.flags, facts = excluded.facts,
-        updated_at = excluded.updated_at
-     RETURNING number";
+        updated_at = excluded.updated_at";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
                                  updated_at)
@@ -162,7 +161,8 @@ fn payment(connection: &Connection, account: &AccountId, entry: &Entry, now: Tim
         facts_text(&entry.facts)?,
         now.micros(),
     ];
-    Ok(connection.prepare_cached(PUT_PAYMENT)?.query_row(row, |row| row.get(0))?)
+    connection.prepare_cached(PUT_PAYMENT)?.execute(row)?;
+    number_of(connection, account, &payment.id) // `RETURNING` would build a table for it.
 }
 
 fn refunds(connection: &Connection, account: &AccountId, payment: &Payment, now: Timestamp) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use crate::scratch::{NOW, Scratch, as_gateways_deliver, lives};
 
-async fn lived() -> Scratch {
+async fn lived(payments: usize) -> Scratch {
     let db = Scratch::new().await;
-    for batch in as_gateways_deliver(&lives(11, 250), 11).chunks(97) {
+    for batch in as_gateways_deliver(&lives(11, payments), 11).chunks(97) {
         db.accepted(batch, NOW).await;
         db.apply_all().await;
     }
@@ -13,7 +13,7 @@ async fn lived() -> Scratch {
 
 #[tokio::test]
 async fn a_sound_store_has_no_differences() {
-    let db = lived().await;
+    let db = lived(250).await;
     let comparison = engine::rebuild::check(&db).await.unwrap();
     assert_eq!(comparison.differences, []);
     assert_eq!((comparison.payments, comparison.orders), (250, 250));
@@ -32,7 +32,7 @@ async fn an_empty_store_has_no_differences() {
 
 #[tokio::test]
 async fn whatever_was_done_to_it_is_found() {
-    let db = lived().await;
+    let db = lived(60).await;
     let paid = "(SELECT id FROM payment WHERE status = 'paid' AND amount_refunded = 0 ORDER BY id LIMIT 1)";
     let order = "(SELECT id FROM merchant_order WHERE payment_status = 'paid' ORDER BY id LIMIT 1)";
     let cases = [

@@ -25,7 +25,7 @@ async fn another_version_is_kept_and_its_facts_merged(db: Scratch) {
     let claimed = db.claimed(NOW).await;
     assert_eq!(claimed.len(), 1, "to be applied again");
     assert_eq!(claimed[0].body, created("evt_1", "pi_1", "6735").body);
-    assert_eq!(claimed[0].renderings, [rendering.body.clone()]);
+    assert_eq!(claimed[0].renderings, std::slice::from_ref(&rendering.body));
     db.applied(NOW).await;
     let payment = db.list_payments(&PaymentFilter::default(), 2).await.unwrap().remove(0);
     assert_eq!(payment.payment.status, PaymentStatus::Paid, "what either says counts");

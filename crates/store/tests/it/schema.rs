@@ -1,8 +1,10 @@
 //! Opening and migrating.
 
+use std::time::Duration;
+
 use store::{Error, Store};
 
-use crate::scratch::{NOW, Scratch, succeeded};
+use crate::scratch::{NOW, Scratch, delivery, succeeded};
 
 on_each!(
     migrating_again_changes_nothing,
@@ -10,6 +12,7 @@ on_each!(
     a_new_database_is_not_migrated,
     what_is_stored_is_there_after_a_restart,
     a_checkpoint_moves_the_log_into_the_file,
+    somebody_who_reads_for_long_does_not_hold_up_acceptance,
 );
 
 async fn migrating_again_changes_nothing(db: Scratch) {
@@ -70,6 +73,21 @@ async fn a_checkpoint_moves_the_log_into_the_file(db: Scratch) {
     db.checkpoint().await.unwrap();
     db.accepted(&[succeeded("evt_last", "pi_last", "")]).await;
     assert_eq!(db.claimed(NOW).await.len(), 201);
+}
+
+/// A backup, or a person's open transaction, keeps a large log from being emptied.
+async fn somebody_who_reads_for_long_does_not_hold_up_acceptance(db: Scratch) {
+    const QUICK: Duration = Duration::from_secs(3); // Less than the writer waits for a lock.
+    let reader = db.reading().await;
+    for number in 0..70 {
+        db.accepted(&[delivery(&format!("evt_{number}"), "customer.created", vec![b'x'; 1_000_000])]).await;
+    }
+    for _ in 0..2 {
+        tokio::time::timeout(QUICK, db.checkpoint()).await.expect("it does not wait for the reader").unwrap();
+    }
+    reader.release().await;
+    db.checkpoint().await.unwrap();
+    db.accepted(&[succeeded("evt_last", "pi_last", "")]).await;
 }
 
 #[tokio::test]

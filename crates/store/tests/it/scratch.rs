@@ -236,13 +236,21 @@ pub fn dispute(event_id: &str, id: &str, charge: &str, intent: &str) -> NewEvent
     delivery(event_id, "charge.dispute.created", body)
 }
 
-/// Somebody holds the database's write lock.
+/// Somebody else's open transaction.
 pub struct Locked(SqliteConnection);
 
 impl Scratch {
     pub async fn locked(&self) -> Locked {
         let mut connection = self.connection().await;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock is free");
+        Locked(connection)
+    }
+
+    /// Somebody has a read transaction open.
+    pub async fn reading(&self) -> Locked {
+        let mut connection = self.connection().await;
+        sqlx::query("BEGIN").execute(&mut connection).await.expect("it begins");
+        sqlx::query("SELECT count(*) FROM event").fetch_all(&mut connection).await.expect("it reads");
         Locked(connection)
     }
 }
