@@ -89,9 +89,11 @@ pub struct Dispute {
     pub amount: Option<Minor>,
     pub currency: Option<Currency>,
     pub reason: Option<String>,
+    #[serde(serialize_with = "crate::time::rfc3339")]
     pub due_by: Option<Timestamp>,
     /// What the merchant's balance lost (negative) or kept by it so far.
     pub net: i64,
+    #[serde(serialize_with = "crate::time::rfc3339")]
     pub created_at: Option<Timestamp>,
 }
 

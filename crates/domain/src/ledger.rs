@@ -87,10 +87,10 @@ pub struct Ledger {
 impl Ledger {
     /// Puts in a stored payment. Its view is derived anew, never read back.
     pub fn load_payment(&mut self, scope: Scope, facts: Facts) {
-        if let Some(payment) = facts.payment(&scope) {
-            if !self.payments.contains_key(&payment.id) {
-                self.put(Entry { scope, facts, payment, changed: false });
-            }
+        if let Some(payment) = facts.payment(&scope)
+            && !self.payments.contains_key(&payment.id)
+        {
+            self.put(Entry { scope, facts, payment, changed: false });
         }
     }
 

@@ -40,7 +40,9 @@ text_enum! {
 pub struct Payment {
     pub id: String,
     /// False while only others name it (a refund that came before its payment).
+    #[serde(skip)]
     pub visible: bool,
+    #[serde(rename = "payment_status")]
     pub status: PaymentStatus,
     pub dispute_status: DisputeStatus,
     /// What was asked for.
@@ -51,8 +53,10 @@ pub struct Payment {
     /// On its way back to the customer.
     pub amount_refunding: Minor,
     /// The gateway's earliest time of success.
+    #[serde(serialize_with = "crate::time::rfc3339")]
     pub captured_at: Option<Timestamp>,
     /// The newest thing said that is not final.
+    #[serde(skip)]
     pub newest: Option<(Timestamp, Phase)>,
     /// The payment intent, else the checkout session, else the charge.
     pub gateway_transaction_id: Option<String>,

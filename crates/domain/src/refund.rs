@@ -70,6 +70,7 @@ pub struct Refund {
     pub currency: Option<Currency>,
     pub reason: Option<String>,
     pub failure_reason: Option<String>,
+    #[serde(serialize_with = "crate::time::rfc3339")]
     pub created_at: Option<Timestamp>,
 }
 

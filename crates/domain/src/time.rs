@@ -38,6 +38,14 @@ impl Timestamp {
     }
 }
 
+/// For what people read; stored facts keep microseconds.
+pub(crate) fn rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// RFC 3339 in UTC with as many decimals as there are (`2026-11-20T16:01:00Z`).
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -43,6 +43,11 @@ impl EventState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
+    /// Few are, so that they have an index of their own.
+    pub const fn is_troubled(self) -> bool {
+        matches!(self, Self::Waiting | Self::Failed | Self::Dead)
+    }
+
     /// Nothing more will be done for it by itself.
     pub const fn is_processed(self) -> bool {
         matches!(self, Self::Applied | Self::Ignored)
@@ -214,7 +219,9 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, payment: 
             query.push(format_args!(" AND {column} = ")).push_bind(value.to_owned());
         }
     };
-    equal("e.account", filter.account.as_ref().map(AccountId::as_str));
+    // A list is in the order of rows: an index by account alone would only make it sort.
+    let indexed = filter.event_id.is_some() || filter.state.is_some_and(EventState::is_troubled);
+    equal(if indexed { "e.account" } else { "+e.account" }, filter.account.as_ref().map(AccountId::as_str));
     equal("e.gateway", filter.gateway.as_deref());
     equal("e.endpoint", filter.endpoint.as_deref());
     equal("e.event_type", filter.event_type.as_deref());

@@ -1,9 +1,9 @@
 //! SQLite: how it is opened, migrated and checkpointed.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlSafeStr, SqlitePool};
@@ -17,6 +17,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large the log may get before the writer itself empties it.
 const LOG_PAGES_MAX: i64 = 16_384;
+/// Between two tries to turn a new file's log on.
+const LOG_PAUSE: Duration = Duration::from_millis(10);
+/// How long the writer waits for readers to let go of the log's end.
+const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
 /// Pages that a hot connection keeps, in KiB.
 const CACHE_KIBIBYTES: i64 = 16 * 1024;
 /// Prepared statements that a hot connection keeps; more than there are.
@@ -49,11 +53,32 @@ pub async fn open(path: &Path) -> Result<Store> {
             .max_lifetime(None)
             .test_before_acquire(false) // A local file does not hang up.
     };
+    turn_log_on(path).await?;
     let writer = pool(1).connect_with(options.clone()).await?;
     let reader = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
     let hot_writer = Worker::start("store-writer", hot_connection(path)?)?;
     let hot_reader = Worker::start("store-reader", hot_connection(path)?)?;
     Ok(Store { hot_writer, hot_reader, writer, reader })
+}
+
+/// SQLite refuses this at once, whatever the busy timeout, when another process that
+/// starts on a new file does the same.
+async fn turn_log_on(path: &Path) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let done = Connection::open(path).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "journal_mode", "WAL")
+        });
+        match done {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && started.elapsed() < BUSY_TIMEOUT =>
+            {
+                tokio::time::sleep(LOG_PAUSE).await;
+            }
+            done => return Ok(done?),
+        }
+    }
 }
 
 /// As the pools' connections.
@@ -96,6 +121,15 @@ pub async fn is_migrated(reader: &SqlitePool) -> Result<bool> {
     Ok(row.get::<i64, _>(0) >= MIGRATIONS[MIGRATIONS.len() - 1].0)
 }
 
+/// Acceptance waits meanwhile, so it does not wait for readers: somebody who reads for
+/// long, like a backup, makes the log grow and nothing else.
+fn restart_log(writer: &Connection) -> Result<()> {
+    writer.busy_timeout(RESTART_TIMEOUT)?;
+    let done = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+    writer.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(done?)
+}
+
 /// Most of it runs beside the writer. Beside a busy writer that never reaches the
 /// log's end, so when the log is large the writer empties the rest in a pause.
 pub async fn checkpoint(store: &Store) -> Result<()> {
@@ -108,8 +142,7 @@ pub async fn checkpoint(store: &Store) -> Result<()> {
     drop(aside);
     let log_pages: i64 = done?.get(1);
     if log_pages > LOG_PAGES_MAX {
-        let restart = |writer: &mut Connection| Ok(writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?);
-        store.hot_writer.run(restart).await?;
+        store.hot_writer.run(|writer| restart_log(writer)).await?;
     }
     Ok(())
 }
