@@ -82,41 +82,57 @@ impl Facts {
         !(self.intents.is_empty() && self.sessions.is_empty() && self.charges.is_empty())
     }
 
-    /// Every object that is described or named here; some more than once.
-    fn named(&self) -> impl Iterator<Item = (ObjectKind, &str)> {
+    /// Visits every object that is described or named here; some more than once.
+    fn each_named<'a>(&'a self, mut visit: impl FnMut(ObjectKind, &'a str)) {
         use ObjectKind::{Charge, Dispute, Intent, Reader, Refund, Session};
-        fn of<'a>(
-            kind: ObjectKind,
-            ids: impl Iterator<Item = &'a String>,
-        ) -> impl Iterator<Item = (ObjectKind, &'a str)> {
-            ids.map(move |id| (kind, id.as_str()))
+        let mut all = |kind, ids: &'a BTreeSet<String>| ids.iter().for_each(|id| visit(kind, id));
+        for intent in self.intents.values() {
+            all(Charge, &intent.charges);
         }
-        let thin = self.thin.values().flat_map(|thin| &thin.related);
-        of(Intent, self.intents.keys())
-            .chain(of(Session, self.sessions.keys()))
-            .chain(of(Charge, self.charges.keys()))
-            .chain(of(Refund, self.refunds.keys()))
-            .chain(of(Dispute, self.disputes.keys()))
-            .chain(of(Reader, self.readers.keys()))
-            .chain(of(Charge, self.intents.values().flat_map(|intent| &intent.charges)))
-            .chain(of(Intent, self.sessions.values().flat_map(|session| &session.intents)))
-            .chain(of(Intent, self.charges.values().flat_map(|charge| &charge.intents)))
-            .chain(of(Intent, self.refunds.values().flat_map(|refund| &refund.intents)))
-            .chain(of(Charge, self.refunds.values().flat_map(|refund| &refund.charges)))
-            .chain(of(Intent, self.disputes.values().flat_map(|dispute| &dispute.intents)))
-            .chain(of(Charge, self.disputes.values().flat_map(|dispute| &dispute.charges)))
-            .chain(of(Intent, self.readers.values().flat_map(|reader| &reader.intents)))
-            .chain(thin.map(|key| (key.kind, key.id.as_str())))
+        for session in self.sessions.values() {
+            all(Intent, &session.intents);
+        }
+        for charge in self.charges.values() {
+            all(Intent, &charge.intents);
+        }
+        for refund in self.refunds.values() {
+            all(Intent, &refund.intents);
+            all(Charge, &refund.charges);
+        }
+        for dispute in self.disputes.values() {
+            all(Intent, &dispute.intents);
+            all(Charge, &dispute.charges);
+        }
+        for reader in self.readers.values() {
+            all(Intent, &reader.intents);
+        }
+        self.intents.keys().for_each(|id| visit(Intent, id));
+        self.sessions.keys().for_each(|id| visit(Session, id));
+        self.charges.keys().for_each(|id| visit(Charge, id));
+        self.refunds.keys().for_each(|id| visit(Refund, id));
+        self.disputes.keys().for_each(|id| visit(Dispute, id));
+        self.readers.keys().for_each(|id| visit(Reader, id));
+        self.thin.values().flat_map(|thin| &thin.related).for_each(|key| visit(key.kind, &key.id));
     }
 
     /// Every object that is described or named here, in order.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
-        self.named().map(|(kind, id)| ObjectKey::new(kind, id)).collect()
+        let mut keys = BTreeSet::new();
+        self.each_named(|kind, id| {
+            keys.insert(ObjectKey::new(kind, id));
+        });
+        keys
     }
 
     /// The object that names the payment best: the first of [`Self::keys`].
-    pub(crate) fn primary(&self) -> Option<(ObjectKind, &str)> {
-        self.named().min()
+    pub fn primary(&self) -> Option<(ObjectKind, &str)> {
+        let mut first: Option<(ObjectKind, &str)> = None;
+        self.each_named(|kind, id| {
+            if first.is_none_or(|first| (kind, id) < first) {
+                first = Some((kind, id));
+            }
+        });
+        first
     }
 
     /// Every order that these facts name. The payment belongs to at most one of

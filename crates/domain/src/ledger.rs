@@ -130,11 +130,9 @@ impl Ledger {
         if keys.is_empty() {
             return Outcome::Ignored;
         }
-        let owners: BTreeSet<String> = self
-            .owners
-            .get(scope)
-            .map(|owners| keys.iter().filter_map(|key| owners.get(key).cloned()).collect())
-            .unwrap_or_default();
+        let owned = self.owners.get(scope);
+        let owners: BTreeSet<String> =
+            keys.iter().filter_map(|key| owned.and_then(|owned| owned.get(key)).cloned()).collect();
         let before: Vec<Entry> = owners.iter().filter_map(|id| self.take(id)).collect();
         debug_assert_eq!(before.len(), owners.len(), "a payment that owns one of these objects was not loaded");
         let mut after = facts.clone();
@@ -143,6 +141,7 @@ impl Ledger {
         }
         let Some(payment) = after.payment(scope) else { return Outcome::Ignored };
         let (payment_id, visible) = (payment.id.clone(), payment.visible);
+        self.own(scope, keys, &before, &payment);
         let changes = self.settle(scope, before, after, payment);
         // A refund or a dispute may come before its payment.
         let early = facts.creates && !(facts.refunds.is_empty() && facts.disputes.is_empty());
@@ -155,15 +154,26 @@ impl Ledger {
         }
     }
 
-    /// Replaces the payments `before` by the one that they turned out to be.
-    fn settle(&mut self, scope: &Scope, before: Vec<Entry>, facts: Facts, payment: Payment) -> Vec<Change> {
-        let owners = self.owners.entry(scope.clone()).or_default();
-        for key in facts.keys() {
+    /// Notes that the event's objects, and those of payments that turned out to be
+    /// another one, belong to this payment.
+    fn own(&mut self, scope: &Scope, mut keys: BTreeSet<ObjectKey>, before: &[Entry], payment: &Payment) {
+        for entry in before.iter().filter(|entry| entry.payment.id != payment.id) {
+            keys.extend(entry.facts.keys());
+        }
+        if !self.owners.contains_key(scope) {
+            self.owners.insert(scope.clone(), HashMap::new());
+        }
+        let Some(owners) = self.owners.get_mut(scope) else { return };
+        for key in keys {
             if owners.get(&key) != Some(&payment.id) {
                 owners.insert(key.clone(), payment.id.clone());
                 self.new_owners.push((scope.clone(), key));
             }
         }
+    }
+
+    /// Replaces the payments `before` by the one that they turned out to be.
+    fn settle(&mut self, scope: &Scope, before: Vec<Entry>, facts: Facts, payment: Payment) -> Vec<Change> {
         let mut changes = Vec::new();
         if facts.creates {
             payment_changes(&before, &payment, &mut changes);

@@ -9,13 +9,15 @@ use std::time::Duration;
 use domain::lattice::Join;
 use domain::{AccountId, EventFacts, Facts, Outcome, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
-use store::{Attempt, Claimed, Prepared, Settled, Store};
+use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
 use tokio::sync::{Notify, watch};
 
 use crate::Clock;
 
 /// Events in one applying transaction: short enough not to keep acceptance waiting.
 const BATCH_MAX: u32 = 256;
+/// Events of one account before another has its turn.
+const TURN_MAX: usize = 4096;
 /// How often to look for what became due without anybody saying so: retries, and
 /// events that another process put back.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
@@ -61,29 +63,76 @@ pub(crate) async fn run(store: Store, clock: Clock, work: Arc<Notify>, mut stopp
     }
 }
 
-/// Applies one batch of each account that has something due. Returns how many
+/// Gives each account that has something due a turn. Returns how many
 /// events were settled or failed; an error when the database is away.
 pub async fn apply_due(store: &Store, clock: &Clock) -> store::Result<usize> {
     let mut count = 0;
     for account in store.accounts_due(clock.now()).await? {
-        let claimed = store.claim(&account, clock.now(), BATCH_MAX).await?;
-        count += claimed.len();
-        apply_batch(store, clock, &account, claimed).await?;
+        match apply_account(store, clock, &account).await {
+            Ok(applied) => count += applied,
+            // What is wrong with one account's rows holds up no other account.
+            Err(error @ store::Error::Corrupt { .. }) => {
+                tracing::error!(%account, %error, "applying this account is held up");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(count)
 }
 
-async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, claimed: Vec<Claimed>) -> store::Result<()> {
-    let mut prepared = Vec::with_capacity(claimed.len());
-    let mut events = Vec::with_capacity(claimed.len());
-    for event in claimed {
-        match prepare(&event) {
-            Ok(ready) => {
-                prepared.push(ready);
-                events.push(event);
-            }
-            Err(failure) => fail(store, clock, account, &event, failure).await?,
+/// While one batch is written, the next is read.
+async fn apply_account(store: &Store, clock: &Clock, account: &AccountId) -> store::Result<usize> {
+    let mut count = 0;
+    let mut batch = Batch::read(store, clock, account, Place::START).await?;
+    while let Some(last) = batch.last {
+        count += batch.len();
+        if count >= TURN_MAX {
+            apply_batch(store, clock, account, batch).await?;
+            break;
         }
+        let next = Batch::read(store, clock, account, last);
+        let (applied, next) = tokio::join!(apply_batch(store, clock, account, batch), next);
+        applied?;
+        batch = next?;
+    }
+    Ok(count)
+}
+
+/// Claimed events and what they state.
+struct Batch {
+    /// With what each states, in the same order.
+    events: Vec<Claimed>,
+    prepared: Vec<Prepared>,
+    unreadable: Vec<(Claimed, Failure)>,
+    last: Option<Place>,
+}
+
+impl Batch {
+    async fn read(store: &Store, clock: &Clock, account: &AccountId, after: Place) -> store::Result<Self> {
+        let claimed = store.claim(account, after, clock.now(), BATCH_MAX).await?;
+        let last = claimed.last().map(Claimed::place);
+        let mut batch = Self { events: Vec::new(), prepared: Vec::new(), unreadable: Vec::new(), last };
+        for event in claimed {
+            match prepare(&event) {
+                Ok(ready) => {
+                    batch.prepared.push(ready);
+                    batch.events.push(event);
+                }
+                Err(failure) => batch.unreadable.push((event, failure)),
+            }
+        }
+        Ok(batch)
+    }
+
+    fn len(&self) -> usize {
+        self.events.len() + self.unreadable.len()
+    }
+}
+
+async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, batch: Batch) -> store::Result<()> {
+    let Batch { events, prepared, unreadable, last: _ } = batch;
+    for (event, failure) in unreadable {
+        fail(store, clock, account, &event, failure).await?;
     }
     match apply(store, clock, account, prepared).await {
         Ok(settled) => {

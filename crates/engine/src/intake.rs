@@ -2,6 +2,7 @@
 //! written in one transaction.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use store::{NewEvent, Receipt, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -11,6 +12,8 @@ use crate::Clock;
 
 /// Deliveries in one transaction.
 const BATCH_MAX: usize = 256;
+/// How long a sender is kept waiting for its delivery to be stored.
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// One is written while the other is made up.
 const BATCHES_UNDER_WAY_MAX: usize = 2;
 /// Deliveries that may wait.
@@ -58,7 +61,11 @@ impl Intake {
             mpsc::error::TrySendError::Full(_) => Refused::Full,
             mpsc::error::TrySendError::Closed(_) => Refused::Unavailable,
         })?;
-        stored.await.map_err(|_| Refused::Unavailable)
+        match tokio::time::timeout(STORE_TIMEOUT, stored).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            // It may still be stored: then the sender's next try is a duplicate.
+            Ok(Err(_)) | Err(_) => Err(Refused::Unavailable),
+        }
     }
 }
 

@@ -3,15 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
 use engine::Refused;
 use gateways::{Envelope, Verdict};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use store::{NewEvent, Receipt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{App, Endpoint};
 
@@ -45,6 +48,8 @@ enum Refusal {
     BrokenBody,
     Signature(gateways::Reason),
     NotAnEvent(gateways::NotAnEvent),
+    /// Too many bodies are on their way at once.
+    Crowded,
     Intake(Refused),
 }
 
@@ -52,7 +57,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotConfigured | Self::Intake(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotConfigured | Self::Crowded | Self::Intake(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::BrokenBody | Self::Signature(_) | Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
@@ -69,7 +74,7 @@ impl Refusal {
             Self::BrokenBody => "the body could not be read".to_owned(),
             Self::Signature(_) => BAD_SIGNATURE.to_owned(),
             Self::NotAnEvent(why) => format!("not an event: {why}"),
-            Self::Intake(_) => "not accepted, try again later".to_owned(),
+            Self::Crowded | Self::Intake(_) => "not accepted, try again later".to_owned(),
         }
     }
 
@@ -84,7 +89,7 @@ impl Refusal {
             Self::Signature(reason) => tracing::warn!(endpoint = path, %reason, "Delivery refused: signature"),
             Self::NotAnEvent(reason) => tracing::warn!(endpoint = path, %reason, "Delivery refused: not an event"),
             Self::Intake(reason) => tracing::warn!(endpoint = path, %reason, "Delivery refused: not stored"),
-            Self::Method | Self::TooLarge | Self::SlowBody | Self::BrokenBody => {
+            Self::Method | Self::TooLarge | Self::SlowBody | Self::BrokenBody | Self::Crowded => {
                 tracing::warn!(endpoint = path, reason = self.message(), "Delivery refused");
             }
         }
@@ -145,14 +150,15 @@ async fn accept(app: &App, endpoint: &Endpoint, request: Request) -> Result<(Str
         return Err(Refusal::NotConfigured);
     }
     let (head, body) = request.into_parts();
-    let body = read_body(&head.headers, body, endpoint.body_bytes_max).await?;
+    let received = read_body(app, &head.headers, body, endpoint.body_bytes_max).await?;
+    let body = &received.bytes;
     let received_at = app.clock.now();
     let verdict =
-        endpoint.gateway.verify(&head.headers, &body, &endpoint.secrets, received_at, endpoint.tolerance_seconds);
+        endpoint.gateway.verify(&head.headers, body, &endpoint.secrets, received_at, endpoint.tolerance_seconds);
     if let Verdict::Invalid(reason) = verdict {
         return Err(Refusal::Signature(reason));
     }
-    let envelope = endpoint.gateway.envelope(&body).map_err(Refusal::NotAnEvent)?;
+    let envelope = endpoint.gateway.envelope(body).map_err(Refusal::NotAnEvent)?;
     let ignored_because = of_no_concern(endpoint, &envelope);
     let event_id = envelope.event_id.clone();
     let event = NewEvent::new(
@@ -168,7 +174,7 @@ async fn accept(app: &App, endpoint: &Endpoint, request: Request) -> Result<(Str
         endpoint.creates,
         ignored_because,
         received_at,
-        body,
+        body.clone(),
     );
     let receipt = app.intake.submit(event).await.map_err(Refusal::Intake)?;
     Ok((event_id, receipt))
@@ -186,27 +192,49 @@ fn of_no_concern(endpoint: &Endpoint, envelope: &Envelope) -> Option<&'static st
     None
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<axum::body::Bytes, Refusal> {
+/// Reads the body while it arrives. What it takes is counted before the sender is
+/// known, over all senders together, so that nobody fills the memory from outside.
+async fn read_body(app: &App, headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Received, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(Refusal::TooLarge);
     }
-    let reading = axum::body::to_bytes(body, bytes_max);
-    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_large(&error) => Err(Refusal::TooLarge),
-        Ok(Err(_)) => Err(Refusal::BrokenBody),
-        Err(_) => Err(Refusal::SlowBody),
-    }
+    let reading = gather(app, Limited::new(body, bytes_max));
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| Refusal::SlowBody)?
 }
 
-fn is_too_large(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if cause.is::<http_body_util::LengthLimitError>() {
-            return true;
+/// A body, and its share of the memory for bodies.
+struct Received {
+    bytes: Bytes,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+async fn gather(app: &App, mut body: Limited<Body>) -> Result<Received, Refusal> {
+    let mut received = Received { bytes: Bytes::new(), _share: None };
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Refusal::TooLarge,
+            false => Refusal::BrokenBody,
+        })?;
+        let Ok(data) = frame.into_data() else { continue }; // Trailers.
+        let size = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge)?;
+        let share = app.body_bytes.clone().try_acquire_many_owned(size).map_err(|_| Refusal::Crowded)?;
+        match &mut received._share {
+            Some(whole) => whole.merge(share),
+            None => received._share = Some(share),
         }
-        source = cause.source();
+        if received.bytes.is_empty() && rest.is_empty() {
+            received.bytes = data; // Most bodies come in one piece, which is not copied.
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&received.bytes);
+            }
+            rest.extend_from_slice(&data);
+        }
     }
-    false
+    if !rest.is_empty() {
+        received.bytes = rest.freeze();
+    }
+    Ok(received)
 }

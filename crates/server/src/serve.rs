@@ -1,6 +1,7 @@
 //! Connections: accepted, served over HTTP/1.1, and drained.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,11 +10,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// How long a client may take for a request's head, and may idle between two.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests under way may go on after the order to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// Connections at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 8192;
 /// Pause when no more connections can be opened.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -24,7 +28,12 @@ pub async fn run(listener: TcpListener, router: Router, shutdown: impl Future<Ou
     let mut shutdown = pin!(shutdown);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).pipeline_flush(true);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut shutdown => break,
+        };
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -40,6 +49,7 @@ pub async fn run(listener: TcpListener, router: Router, shutdown: impl Future<Ou
         let service = TowerToHyperService::new(router.clone());
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");
             }

@@ -6,7 +6,8 @@ use domain::money::Minor;
 use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Mode, Money, ObjectKey, Outcome, Scope, Timestamp};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use crate::{Error, EventState, Result, Store, write};
+use crate::write::{self, Numbers};
+use crate::{Error, EventState, Result, Store};
 
 /// A claimed event and what it states.
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl Store {
         let account = account.clone();
         let preview = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            let mut ledger = load(&transaction, &account, &batch)?;
+            let (mut ledger, _) = load(&transaction, &account, &batch)?;
             Ok(batch.iter().map(|event| ledger.apply(&event.facts)).collect())
         };
         self.hot_reader.run(preview).await
@@ -94,7 +95,7 @@ impl Store {
 fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let untaken = untaken(&transaction, account, batch)?;
-    let mut ledger = load(&transaction, account, batch)?;
+    let (mut ledger, mut numbers) = load(&transaction, account, batch)?;
     let mut settled = Vec::with_capacity(batch.len());
     for event in batch {
         let free = untaken.contains(&event.seq);
@@ -108,7 +109,7 @@ fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], n
             Settled::Taken => None,
         })
         .collect();
-    let numbers = write::state(&transaction, account, &ledger, now)?;
+    write::state(&transaction, account, &ledger, &mut numbers, now)?;
     write::renames(&transaction, account, &ledger, &numbers)?;
     write::events(&transaction, account, &done, &ledger, &numbers, now)?;
     write::history(&transaction, account, &done, &ledger, &numbers, now)?;
@@ -130,9 +131,9 @@ fn untaken(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> 
     Ok(untaken)
 }
 
-/// A working set with everything that the batch can touch.
-fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<Ledger> {
-    let mut ledger = Ledger::default();
+/// A working set with everything that the batch can touch, and its payments' numbers.
+fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<(Ledger, Numbers)> {
+    let (mut ledger, mut numbers) = (Ledger::default(), Numbers::new());
     let mut payment_ids = BTreeSet::new();
     let keys: BTreeSet<(&Scope, ObjectKey)> = batch
         .iter()
@@ -148,23 +149,29 @@ fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Res
             ledger.load_owner(scope.clone(), key, payment_id);
         }
     }
-    let by_id = "SELECT id, gateway, mode, facts FROM payment WHERE account = ? AND id = ?";
-    load_payments(connection, account, by_id, &payment_ids, &mut ledger)?;
+    let by_id = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND id = ?";
+    load_payments(connection, account, by_id, &payment_ids, &mut ledger, &mut numbers)?;
     if let Some(id) = payment_ids.iter().find(|id| !ledger.payments().contains_key(*id)) {
         return Err(Error::corrupt("payment", id, "objects of the gateway belong to it, but it is not there"));
     }
-    load_orders(connection, account, batch, &mut ledger)?;
-    Ok(ledger)
+    load_orders(connection, account, batch, &mut ledger, &mut numbers)?;
+    Ok((ledger, numbers))
 }
 
 /// Orders that the batch's payments belong to, or may come to belong to, with all
 /// of their payments.
-fn load_orders(connection: &Connection, account: &AccountId, batch: &[Prepared], ledger: &mut Ledger) -> Result<()> {
+fn load_orders(
+    connection: &Connection,
+    account: &AccountId,
+    batch: &[Prepared],
+    ledger: &mut Ledger,
+    numbers: &mut Numbers,
+) -> Result<()> {
     let loaded = ledger.payments().values().map(|entry| &entry.facts);
     let named = loaded.chain(batch.iter().map(|event| &event.facts.facts)).flat_map(Facts::order_ids);
     let order_ids: BTreeSet<String> = named.map(str::to_owned).collect();
-    let by_order = "SELECT id, gateway, mode, facts FROM payment WHERE account = ? AND order_id = ?";
-    load_payments(connection, account, by_order, &order_ids, ledger)?;
+    let by_order = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND order_id = ?";
+    load_payments(connection, account, by_order, &order_ids, ledger, numbers)?;
     let sql = "SELECT amount_due, currency FROM merchant_order WHERE account = ? AND id = ?";
     let mut order = connection.prepare_cached(sql)?;
     for id in order_ids {
@@ -183,16 +190,19 @@ fn load_payments(
     sql: &str,
     keys: &BTreeSet<String>,
     ledger: &mut Ledger,
+    numbers: &mut Numbers,
 ) -> Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     for key in keys {
         let mut rows = statement.query(params![account.as_str(), key])?;
         while let Some(row) = rows.next()? {
-            let id: String = row.get(0)?;
-            if !ledger.payments().contains_key(&id) {
-                let (mode, facts): (String, String) = (row.get(2)?, row.get(3)?);
-                let scope = read_scope(account, row.get(1)?, &mode, "payment", &id)?;
-                ledger.load_payment(scope, read_facts(&facts, "payment", &id)?);
+            let id: String = row.get(1)?;
+            if !numbers.contains_key(&id) {
+                let mode: String = row.get(3)?;
+                let scope = read_scope(account, row.get(2)?, &mode, "payment", &id)?;
+                let facts = row.get_ref(4)?.as_str().map_err(|error| Error::corrupt("payment", &id, error))?;
+                ledger.load_payment(scope, read_facts(facts, "payment", &id)?);
+                numbers.insert(id, row.get(0)?);
             }
         }
     }

@@ -25,23 +25,46 @@ pub struct Claimed {
     pub renderings: Vec<Vec<u8>>,
 }
 
+/// Where among the events that are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    due_at: i64,
+    seq: i64,
+}
+
+impl Place {
+    /// Before all of them.
+    pub const START: Self = Self { due_at: i64::MIN, seq: 0 };
+}
+
+impl Claimed {
+    pub fn place(&self) -> Place {
+        Place { due_at: self.due_at.map_or(i64::MIN, Timestamp::micros), seq: self.seq }
+    }
+}
+
 const DUE: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
            e.received_at, e.due_at, b.body
     FROM event e JOIN event_body b ON b.seq = e.seq
-    WHERE e.account = ? AND e.due_at <= ? ORDER BY e.due_at, e.seq LIMIT ?";
+    WHERE e.account = ?1 AND (e.due_at, e.seq) > (?2, ?3) AND e.due_at <= ?4 ORDER BY e.due_at, e.seq LIMIT ?5";
 const OF_SEQS: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
            e.received_at, e.due_at, b.body
     FROM json_each(?2) k CROSS JOIN event e ON e.seq = k.value JOIN event_body b ON b.seq = e.seq
     WHERE e.account = ?1 AND NOT (e.state = 'ignored' AND e.error IS NOT NULL) ORDER BY e.seq";
 
 impl Store {
-    /// Events of the account that are due, oldest first, at most `limit`. Reads only:
-    /// it is `apply` that takes an event or finds it taken.
-    pub async fn claim(&self, account: &AccountId, now: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
+    /// Events of the account that are due, oldest first, at most `limit`, after that
+    /// place. Reads only: it is `apply` that takes an event or finds it taken.
+    pub async fn claim(&self, account: &AccountId, after: Place, now: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
         let account = account.clone();
         let claim = move |connection: &mut Connection| {
             let transaction = connection.transaction()?; // One snapshot of events and renderings.
-            claimed(&transaction, &account, DUE, params![account.as_str(), now.micros(), limit])
+            claimed(
+                &transaction,
+                &account,
+                DUE,
+                params![account.as_str(), after.due_at, after.seq, now.micros(), limit],
+            )
         };
         self.hot_reader.run(claim).await
     }

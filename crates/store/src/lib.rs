@@ -27,7 +27,7 @@ use worker::Worker;
 pub use accept::{NewEvent, Receipt};
 pub use apply::{Attempt, Prepared, Settled};
 pub use chain::{ChainFault, ChainReport};
-pub use claim::Claimed;
+pub use claim::{Claimed, Place};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
 pub use history::HistoryRow;
 pub use keys::{ApiKey, KeyScope};

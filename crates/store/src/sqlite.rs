@@ -22,7 +22,7 @@ const LOG_PAUSE: Duration = Duration::from_millis(10);
 /// How long the writer waits for readers to let go of the log's end.
 const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
 /// Pages that a hot connection keeps, in KiB.
-const CACHE_KIBIBYTES: i64 = 16 * 1024;
+const CACHE_KIBIBYTES: i64 = 8 * 1024;
 /// Prepared statements that a hot connection keeps; more than there are.
 const STATEMENTS_MAX: usize = 64;
 /// Rows that a statement may hand over before its reader has to keep up.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -18,6 +19,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// it and nobody loses anything while an event is pending. So that application goes
 /// on under any load, it gets a turn after so many others.
 const TURNS_OF_URGENT: u32 = 16;
+/// How long after an urgent job a patient one holds back: under load the next urgent
+/// one comes within that time, and would wait for all of the patient one.
+const LINGER: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 struct Queue {
@@ -28,15 +32,31 @@ struct Queue {
     closed: bool,
 }
 
+/// What the worker does next.
+enum Turn {
+    Urgent(Job),
+    Patient(Job),
+    /// Only patient jobs wait, and urgent ones were there a moment ago.
+    Linger(Duration),
+    Idle,
+}
+
 impl Queue {
-    fn next(&mut self) -> Option<Job> {
-        let let_patient = self.urgent.is_empty() || self.overtaken >= TURNS_OF_URGENT;
+    /// `since_urgent`: how long ago the last urgent job ended.
+    fn next(&mut self, since_urgent: Duration) -> Turn {
+        let let_patient = self.overtaken >= TURNS_OF_URGENT || (self.urgent.is_empty() && since_urgent >= LINGER);
         if let_patient && let Some(job) = self.patient.pop_front() {
             self.overtaken = 0;
-            return Some(job);
+            return Turn::Patient(job);
         }
-        self.overtaken += u32::from(!self.patient.is_empty());
-        self.urgent.pop_front()
+        match self.urgent.pop_front() {
+            Some(job) => {
+                self.overtaken += u32::from(!self.patient.is_empty());
+                Turn::Urgent(job)
+            }
+            None if self.patient.is_empty() => Turn::Idle,
+            None => Turn::Linger(LINGER.saturating_sub(since_urgent)),
+        }
     }
 }
 
@@ -52,17 +72,27 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits; `None` once it is closed and empty.
-    fn wait(&self) -> Option<Job> {
+    /// Runs jobs until it is closed and empty.
+    fn work(&self, connection: &mut Connection) {
+        let mut urgent_ended = Instant::now();
         let mut queue = self.queue();
         loop {
-            if let Some(job) = queue.next() {
-                return Some(job);
-            }
-            if queue.closed {
-                return None;
-            }
-            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = match queue.next(urgent_ended.elapsed()) {
+                Turn::Urgent(job) => {
+                    drop(queue);
+                    job(connection);
+                    urgent_ended = Instant::now();
+                    self.queue()
+                }
+                Turn::Patient(job) => {
+                    drop(queue);
+                    job(connection);
+                    self.queue()
+                }
+                Turn::Linger(left) => self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+                Turn::Idle if queue.closed => return,
+                Turn::Idle => self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 }
@@ -92,11 +122,7 @@ impl Worker {
     pub fn start(name: &str, mut connection: Connection) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let handle = Arc::new(Handle(shared.clone()));
-        let run = move || {
-            while let Some(job) = shared.wait() {
-                job(&mut connection);
-            }
-        };
+        let run = move || shared.work(&mut connection);
         thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Unavailable(error.into()))?;
         Ok(Self { handle })
     }
@@ -156,7 +182,7 @@ mod tests {
         for _ in 0..TURNS_OF_URGENT + 2 {
             queue.urgent.push_back(note("urgent"));
         }
-        while let Some(job) = queue.next() {
+        while let Turn::Urgent(job) | Turn::Patient(job) = queue.next(LINGER) {
             job(&mut connection);
         }
         let order: Vec<&str> = order.try_iter().collect();

@@ -14,23 +14,22 @@ const INSERT_FACTS: &str = "INSERT OR REPLACE INTO event_facts (seq, account, pa
 const PUT_OWNER: &str =
     "INSERT INTO gateway_object (account, gateway, mode, object_id, kind, payment_id) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET payment_id = excluded.payment_id";
-const PUT_PAYMENT: &str =
+/// Plain, so that a payment that is there although nothing led to it is an error and
+/// not overwritten.
+const INSERT_PAYMENT: &str =
     "INSERT INTO payment (account, id, gateway, mode, visible, status, dispute_status, amount, currency,
                           amount_captured, amount_refunded, amount_refunding, captured_at, gateway_transaction_id,
                           order_id, customer, method, description, failure_code, failure_message, failed_attempts,
                           gateway_response, metadata, flags, facts, created_at, updated_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-             ?24, ?25, ?26, ?26)
-     ON CONFLICT DO UPDATE SET visible = excluded.visible, status = excluded.status,
-        dispute_status = excluded.dispute_status, amount = excluded.amount, currency = excluded.currency,
-        amount_captured = excluded.amount_captured, amount_refunded = excluded.amount_refunded,
-        amount_refunding = excluded.amount_refunding, captured_at = excluded.captured_at,
-        gateway_transaction_id = excluded.gateway_transaction_id, order_id = excluded.order_id,
-        customer = excluded.customer, method = excluded.method, description = excluded.description,
-        failure_code = excluded.failure_code, failure_message = excluded.failure_message,
-        failed_attempts = excluded.failed_attempts, gateway_response = excluded.gateway_response,
-        metadata = excluded.metadata, flags = excluded.flags, facts = excluded.facts,
-        updated_at = excluded.updated_at";
+             ?24, ?25, ?26, ?26)";
+const UPDATE_PAYMENT: &str =
+    "UPDATE payment SET account = ?1, id = ?2, gateway = ?3, mode = ?4, visible = ?5, status = ?6, dispute_status = ?7,
+        amount = ?8, currency = ?9, amount_captured = ?10, amount_refunded = ?11, amount_refunding = ?12,
+        captured_at = ?13, gateway_transaction_id = ?14, order_id = ?15, customer = ?16, method = ?17,
+        description = ?18, failure_code = ?19, failure_message = ?20, failed_attempts = ?21, gateway_response = ?22,
+        metadata = ?23, flags = ?24, facts = ?25, updated_at = ?26
+     WHERE number = ?27";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
                                  updated_at)
@@ -99,70 +98,81 @@ fn facts_text(facts: &Facts) -> Result<String> {
 }
 
 /// Payments and orders that changed, with their refunds and disputes, and to which
-/// payment each object belongs.
-pub(crate) fn state(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<Numbers> {
+/// payment each object belongs. Adds the numbers of new payments.
+pub(crate) fn state(
+    connection: &Connection,
+    account: &AccountId,
+    ledger: &Ledger,
+    numbers: &mut Numbers,
+    now: Timestamp,
+) -> Result<()> {
     let mut put_owner = connection.prepare_cached(PUT_OWNER)?;
     for (scope, key, payment_id) in ledger.new_owners() {
         let (mode, kind) = (scope.mode.as_str(), key.kind.as_str());
         put_owner.execute(params![account.as_str(), scope.gateway, mode, key.id, kind, payment_id])?;
     }
-    let mut numbers = Numbers::new();
-    for (id, entry) in ledger.payments() {
-        if entry.changed {
-            numbers.insert(id.clone(), payment(connection, account, entry, now)?);
-            refunds(connection, account, &entry.payment, now)?;
-            disputes(connection, account, &entry.payment, now)?;
-        } else {
-            numbers.insert(id.clone(), number_of(connection, account, id)?);
-        }
+    for (id, entry) in ledger.payments().iter().filter(|(_, entry)| entry.changed) {
+        let number = payment(connection, account, entry, numbers.get(id).copied(), now)?;
+        numbers.insert(id.clone(), number);
+        refunds(connection, account, &entry.payment, now)?;
+        disputes(connection, account, &entry.payment, now)?;
     }
-    orders(connection, account, ledger, now)?;
-    Ok(numbers)
+    orders(connection, account, ledger, now)
 }
 
-fn number_of(connection: &Connection, account: &AccountId, payment_id: &str) -> Result<i64> {
-    let sql = "SELECT number FROM payment WHERE account = ? AND id = ?";
-    Ok(connection.prepare_cached(sql)?.query_row(params![account.as_str(), payment_id], |row| row.get(0))?)
-}
-
-/// Returns the payment's number.
-fn payment(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<i64> {
+/// Returns the payment's number; `number` is `None` where it is new.
+fn payment(
+    connection: &Connection,
+    account: &AccountId,
+    entry: &Entry,
+    number: Option<i64>,
+    now: Timestamp,
+) -> Result<i64> {
     let payment = &entry.payment;
     let unwritable = |error| Error::corrupt("payment", &payment.id, error);
     let gateway_response = serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?;
     let metadata = serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?;
     let flags = serde_json::to_string(&payment.flags).map_err(unwritable)?;
     let failure = payment.failure.as_ref();
-    let row = params![
-        account.as_str(),
-        payment.id,
-        entry.scope.gateway,
-        entry.scope.mode.as_str(),
-        payment.visible,
-        payment.status.as_str(),
-        payment.dispute_status.as_str(),
-        payment.amount.map(|amount| amount.units()),
-        payment.currency.as_ref().map(Currency::code),
-        payment.amount_captured.units(),
-        payment.amount_refunded.units(),
-        payment.amount_refunding.units(),
-        payment.captured_at.map(Timestamp::micros),
-        payment.gateway_transaction_id,
-        payment.order_id,
-        payment.customer,
-        payment.method,
-        payment.description,
-        failure.and_then(|failure| failure.code.as_deref()),
-        failure.and_then(|failure| failure.message.as_deref()),
-        payment.failed_attempts as i64,
-        gateway_response,
-        metadata,
-        flags,
-        facts_text(&entry.facts)?,
-        now.micros(),
+    let facts = facts_text(&entry.facts)?;
+    let (mode, amount) = (entry.scope.mode.as_str(), payment.amount.map(|amount| amount.units()));
+    let code = failure.and_then(|failure| failure.code.as_deref());
+    let message = failure.and_then(|failure| failure.message.as_deref());
+    let row: [&dyn ToSql; 27] = [
+        &account.as_str(),
+        &payment.id,
+        &entry.scope.gateway,
+        &mode,
+        &payment.visible,
+        &payment.status.as_str(),
+        &payment.dispute_status.as_str(),
+        &amount,
+        &payment.currency.as_ref().map(Currency::code),
+        &payment.amount_captured.units(),
+        &payment.amount_refunded.units(),
+        &payment.amount_refunding.units(),
+        &payment.captured_at.map(Timestamp::micros),
+        &payment.gateway_transaction_id,
+        &payment.order_id,
+        &payment.customer,
+        &payment.method,
+        &payment.description,
+        &code,
+        &message,
+        &(payment.failed_attempts as i64),
+        &gateway_response,
+        &metadata,
+        &flags,
+        &facts,
+        &now.micros(),
+        &number,
     ];
-    connection.prepare_cached(PUT_PAYMENT)?.execute(row)?;
-    number_of(connection, account, &payment.id) // `RETURNING` would build a table for it.
+    if let Some(number) = number {
+        connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
+        return Ok(number);
+    }
+    connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..26])?;
+    Ok(connection.last_insert_rowid())
 }
 
 fn refunds(connection: &Connection, account: &AccountId, payment: &Payment, now: Timestamp) -> Result<()> {

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use engine::{Clock, Engine};
@@ -69,8 +68,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
         let engine = Engine::start(store.clone(), Clock::System);
-        let app =
-            App { store: store.clone(), intake: engine.intake(), clock: Clock::System, endpoints: Arc::new(endpoints) };
+        let app = App::new(store.clone(), engine.intake(), Clock::System, endpoints);
         Ok(Self { store, engine, app, listener, address })
     }
 

@@ -69,7 +69,7 @@ async fn a_preview_says_what_applying_does() {
         .map(|event_type| about(&mut sampler, event_type, "pi_1"));
     db.accepted(&events, NOW).await;
     let account = AccountId::default();
-    let claimed = db.claim(&account, NOW, 10).await.unwrap();
+    let claimed = db.claim(&account, store::Place::START, NOW, 10).await.unwrap();
     let foreseen = engine::apply::preview(&db, &account, &claimed).await.unwrap();
     assert_eq!(db.list_payments(&Default::default(), 10).await.unwrap().len(), 0, "nothing is written");
     db.apply_all().await;

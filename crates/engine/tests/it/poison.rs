@@ -60,7 +60,9 @@ async fn it_backs_off_dies_and_is_replayed_after_repair() {
             break;
         }
         assert_eq!(event.state, EventState::Failed);
-        let due_at = db.claim(&event.account, Timestamp::from_seconds(4_000_000_000), 9).await.unwrap()[0].due_at;
+        let due_at =
+            db.claim(&event.account, store::Place::START, Timestamp::from_seconds(4_000_000_000), 9).await.unwrap()[0]
+                .due_at;
         let due_at = due_at.expect("it is due again");
         delays.push(due_at.micros() - tried_at.micros());
         db.clock.set(due_at.plus_micros(-1));

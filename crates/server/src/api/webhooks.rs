@@ -40,7 +40,7 @@ async fn look(app: &App) -> (StatusCode, Health) {
     let age = |since: domain::Timestamp| app.clock.now().seconds().saturating_sub(since.seconds()).max(0);
     health.database = "ok";
     health.backlog = backlog.events;
-    health.oldest_pending_seconds = backlog.oldest_received_at.map_or(0, age);
+    health.oldest_pending_seconds = backlog.oldest_due_at.map_or(0, age);
     if health.oldest_pending_seconds <= OLDEST_PENDING_SECONDS_MAX {
         health.status = "ok";
     }

@@ -1,6 +1,5 @@
 //! A server of a test's own, and a client that speaks like its callers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -96,12 +95,7 @@ impl TestApp {
         store.migrate().await.expect("it migrates");
         let clock = Clock::manual(NOW);
         let engine = Engine::start(store.clone(), clock.clone());
-        let app = App {
-            store: store.clone(),
-            intake: engine.intake(),
-            clock: clock.clone(),
-            endpoints: Arc::new(Endpoints::new(endpoints)),
-        };
+        let app = App::new(store.clone(), engine.intake(), clock.clone(), Endpoints::new(endpoints));
         Self { store, clock, router: server::router(app), engine: Some(engine), directory, finished: false }
     }
 

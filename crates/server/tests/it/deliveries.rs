@@ -18,7 +18,7 @@ async fn an_event_is_accepted_then_a_duplicate() {
     app.settled().await;
     let reply = app.deliver("/api/webhooks/stripe", body).await;
     assert_eq!(reply.text, format!(r#"{{"received":true,"status":"duplicate","event_id":"{id}"}}"#));
-    assert_eq!(app.get("/api/payments").await.json()["data"][0]["status"], "paid");
+    assert_eq!(app.get("/api/payments").await.json()["data"][0]["payment_status"], "paid");
     app.finish().await;
 }
 

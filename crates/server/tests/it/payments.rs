@@ -16,7 +16,7 @@ async fn a_payment_and_its_order_are_shown_with_their_history() {
     let list = app.get("/api/payments").await.json();
     let id = list["data"][0]["id"].as_str().unwrap();
     let shown = app.get(&format!("/api/payments/{id}")).await.json();
-    assert_eq!((&shown["status"], &shown["order_id"]), (&json!("partially_refunded"), &json!(life.order_id)));
+    assert_eq!((&shown["payment_status"], &shown["order_id"]), (&json!("partially_refunded"), &json!(life.order_id)));
     assert_eq!(shown["amount_captured"], json!(life.amount_captured));
     assert_eq!(shown["amount_refunded"], json!(life.amount_refunded));
     assert_eq!(shown["refunds"].as_array().unwrap().len(), 2);

@@ -11,7 +11,7 @@ CREATE TABLE event (
     account           TEXT    NOT NULL,
     event_id          TEXT    NOT NULL,      -- the gateway's
     gateway           TEXT    NOT NULL,
-    mode              TEXT    NOT NULL,      -- live, test
+    mode              TEXT    NOT NULL CHECK (mode = 'live' OR mode = 'test'),
     connected_account TEXT    NOT NULL,      -- '' where there is none
     endpoint          TEXT    NOT NULL,      -- at which it came first
     event_type        TEXT    NOT NULL,
@@ -31,8 +31,9 @@ CREATE TABLE event (
     batch             INTEGER NOT NULL,
     body_hash         BLOB    NOT NULL       -- SHA-256 of the raw body
 ) STRICT;
--- The identity of an event; the id comes first because it decides nearly always.
-CREATE UNIQUE INDEX event_identity ON event (account, event_id, gateway, mode, connected_account);
+-- SQLite's keys begin with what differs most, because each step of a search compares
+-- from the left; on a database that is spread by account they begin with the account.
+CREATE UNIQUE INDEX event_identity ON event (event_id, account, gateway, mode, connected_account);
 CREATE INDEX event_due ON event (account, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX event_troubled ON event (account, state) WHERE state = 'waiting' OR state = 'failed' OR state = 'dead';
 
@@ -75,7 +76,7 @@ CREATE TABLE event_facts (
     needs_fetch INTEGER NOT NULL,
     facts       TEXT    NOT NULL
 ) STRICT;
-CREATE INDEX event_facts_payment ON event_facts (account, payment) WHERE payment IS NOT NULL;
+CREATE INDEX event_facts_payment ON event_facts (payment, account) WHERE payment IS NOT NULL;
 
 -- Attempts to apply an event that failed.
 CREATE TABLE failed_attempt (
@@ -134,9 +135,9 @@ CREATE TABLE payment (
     facts                  TEXT    NOT NULL,
     created_at             INTEGER NOT NULL,
     updated_at             INTEGER NOT NULL,
-    UNIQUE (account, id)
+    UNIQUE (id, account)
 ) STRICT;
-CREATE INDEX payment_order ON payment (account, order_id) WHERE order_id IS NOT NULL;
+CREATE INDEX payment_order ON payment (order_id, account) WHERE order_id IS NOT NULL;
 
 -- To which payment each of the gateway's objects belongs.
 CREATE TABLE gateway_object (
@@ -146,7 +147,7 @@ CREATE TABLE gateway_object (
     object_id  TEXT NOT NULL,
     kind       TEXT NOT NULL,
     payment_id TEXT NOT NULL,
-    PRIMARY KEY (account, gateway, mode, object_id, kind)
+    PRIMARY KEY (object_id, kind, account, gateway, mode)
 ) STRICT, WITHOUT ROWID;
 
 -- Ids that a payment had before facts showed that it is another one.
@@ -167,7 +168,7 @@ CREATE TABLE merchant_order (
     amount_refunded INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
     updated_at      INTEGER NOT NULL,
-    PRIMARY KEY (account, id)
+    PRIMARY KEY (id, account)
 ) STRICT;
 
 CREATE TABLE refund (
@@ -184,9 +185,9 @@ CREATE TABLE refund (
     gateway_time      INTEGER,
     created_at        INTEGER NOT NULL,
     updated_at        INTEGER NOT NULL,
-    PRIMARY KEY (account, id)
+    PRIMARY KEY (id, account)
 ) STRICT;
-CREATE INDEX refund_payment ON refund (account, payment_id);
+CREATE INDEX refund_payment ON refund (payment_id, account);
 
 CREATE TABLE dispute (
     account            TEXT    NOT NULL,
@@ -204,9 +205,9 @@ CREATE TABLE dispute (
     gateway_time       INTEGER,
     created_at         INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL,
-    PRIMARY KEY (account, id)
+    PRIMARY KEY (id, account)
 ) STRICT;
-CREATE INDEX dispute_payment ON dispute (account, payment_id);
+CREATE INDEX dispute_payment ON dispute (payment_id, account);
 
 -- Every stored transition, in the order in which it was observed.
 CREATE TABLE history (
@@ -220,9 +221,9 @@ CREATE TABLE history (
     event_seq   INTEGER NOT NULL,
     at          INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX history_order ON history (account, subject_id) WHERE subject = 'order';
-CREATE INDEX history_payment ON history (account, payment);
-CREATE INDEX history_event ON history (account, event_seq);
+CREATE INDEX history_order ON history (subject_id, account) WHERE subject = 'order';
+CREATE INDEX history_payment ON history (payment, account);
+CREATE INDEX history_event ON history (event_seq, account);
 
 -- Who may ask -------------------------------------------------------------------
 

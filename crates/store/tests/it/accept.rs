@@ -104,7 +104,7 @@ async fn a_batch_may_be_of_several_accounts(db: Scratch) {
     let batch = [of("a", "evt_1"), of("b", "evt_1"), of("a", "evt_2"), of("a", "evt_1")];
     assert_eq!(db.accepted(&batch).await, [Receipt::New, Receipt::New, Receipt::New, Receipt::Again]);
     for (name, events) in [("a", 2), ("b", 1), ("c", 0)] {
-        assert_eq!(db.claim(&account(name), NOW, 10).await.unwrap().len(), events, "{name}");
+        assert_eq!(db.claim(&account(name), store::Place::START, NOW, 10).await.unwrap().len(), events, "{name}");
         let report = db.verify_chain(&account(name)).await.unwrap();
         assert_eq!((report.events, report.batches), (events as u64, events.min(1) as u64), "{name}: its own chain");
     }
@@ -178,7 +178,7 @@ async fn what_is_ignored_twice_in_a_batch_is_a_duplicate(db: Scratch) {
 async fn a_large_batch_is_whole(db: Scratch) {
     let batch: Vec<NewEvent> = (0..1003).map(|n| succeeded(&format!("evt_{n}"), &format!("pi_{n}"), "")).collect();
     assert_eq!(db.accepted(&batch).await, vec![Receipt::New; 1003]);
-    let claimed = db.claim(&account("default"), NOW, 2000).await.unwrap();
+    let claimed = db.claim(&account("default"), store::Place::START, NOW, 2000).await.unwrap();
     let ids: Vec<&str> = claimed.iter().map(|event| event.event_id.as_str()).collect();
     assert_eq!(ids, batch.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), "in the order of arrival");
     assert!(claimed.iter().zip(&batch).all(|(claimed, sent)| claimed.body == sent.body));

@@ -181,7 +181,7 @@ async fn claims_are_due_in_order_and_bounded(db: Scratch) {
         (1000, 0, &[]),
     ];
     for (seconds, limit, expected) in cases {
-        let claimed = db.claim(&account("default"), at(seconds), limit).await.unwrap();
+        let claimed = db.claim(&account("default"), store::Place::START, at(seconds), limit).await.unwrap();
         let ids: Vec<&str> = claimed.iter().map(|event| event.event_id.as_str()).collect();
         assert_eq!(ids, expected, "after {seconds} s, at most {limit}");
     }

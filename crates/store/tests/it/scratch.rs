@@ -108,7 +108,7 @@ impl Scratch {
     }
 
     pub async fn claimed(&self, now: Timestamp) -> Vec<Claimed> {
-        self.claim(&AccountId::default(), now, 1000).await.expect("it claims")
+        self.claim(&AccountId::default(), store::Place::START, now, 1000).await.expect("it claims")
     }
 
     /// Applies whatever of the default account is due, and says what became of it.
