@@ -16,13 +16,16 @@ const READERS_MAX: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How large the log may get before the writer itself empties it.
-const LOG_PAGES_MAX: i64 = 16_384;
+const LOG_PAGES_MAX: i64 = 65_536;
+/// Of a new database. An event touches pages all over its indexes, and each goes whole
+/// to the log: small ones halve what is written. See docs/performance.md.
+const PAGE_BYTES: u32 = 2048;
 /// Between two tries to turn a new file's log on.
 const LOG_PAUSE: Duration = Duration::from_millis(10);
 /// How long the writer waits for readers to let go of the log's end.
 const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
 /// Pages that a hot connection keeps, in KiB.
-const CACHE_KIBIBYTES: i64 = 8 * 1024;
+const CACHE_KIBIBYTES: i64 = 4 * 1024;
 /// Prepared statements that a hot connection keeps; more than there are.
 const STATEMENTS_MAX: usize = 64;
 /// Rows that a statement may hand over before its reader has to keep up.
@@ -42,7 +45,7 @@ pub async fn open(path: &Path) -> Result<Store> {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(false) // The statements keep them; checking each row again costs a lookup.
         .pragma("wal_autocheckpoint", "0") // `checkpoint` does it, aside from the writer.
-        .pragma("cache_size", "-2048")
+        .pragma("cache_size", "-1024")
         .pragma("temp_store", "MEMORY")
         .row_buffer_size(ROW_BUFFER);
     let pool = |connections: u32| {
@@ -68,6 +71,7 @@ async fn turn_log_on(path: &Path) -> Result<()> {
     loop {
         let done = Connection::open(path).and_then(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "page_size", PAGE_BYTES)?;
             connection.pragma_update(None, "journal_mode", "WAL")
         });
         match done {

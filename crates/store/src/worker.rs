@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Which job runs next: acceptance before application, because a gateway waits for
 /// it and nobody loses anything while an event is pending. So that application goes
 /// on under any load, it gets a turn after so many others.
-const TURNS_OF_URGENT: u32 = 16;
+const TURNS_OF_URGENT: u32 = 64;
 /// How long after an urgent job a patient one holds back: under load the next urgent
 /// one comes within that time, and would wait for all of the patient one.
 const LINGER: Duration = Duration::from_millis(1);

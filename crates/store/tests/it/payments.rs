@@ -25,8 +25,13 @@ async fn payments_are_listed_by_what_is_asked(db: Scratch) {
     ])
     .await;
     db.accepted(&[elsewhere]).await;
-    let of_shop: Vec<_> =
-        db.claim(&account("shop"), store::Place::START, NOW, 9).await.unwrap().iter().map(crate::scratch::prepare).collect();
+    let of_shop: Vec<_> = db
+        .claim(&account("shop"), store::Place::START, NOW, 9)
+        .await
+        .unwrap()
+        .iter()
+        .map(crate::scratch::prepare)
+        .collect();
     db.apply(&account("shop"), of_shop.clone(), NOW).await.unwrap();
     let all = PaymentFilter::default;
     let cases: Vec<(PaymentFilter, &[&str])> = vec![
@@ -113,8 +118,13 @@ async fn an_order_that_several_accounts_have_is_said_to_be(db: Scratch) {
         let mut event = succeeded("evt_1", "pi_1", "6735");
         event.account = account(name);
         db.accepted(&[event]).await;
-        let batch: Vec<_> =
-            db.claim(&account(name), store::Place::START, NOW, 9).await.unwrap().iter().map(crate::scratch::prepare).collect();
+        let batch: Vec<_> = db
+            .claim(&account(name), store::Place::START, NOW, 9)
+            .await
+            .unwrap()
+            .iter()
+            .map(crate::scratch::prepare)
+            .collect();
         db.apply(&account(name), batch.clone(), NOW).await.unwrap();
     }
     assert!(matches!(db.show_order(None, "6735").await, Err(store::Error::Conflict(_))));
