@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::lattice::Join;
-use domain::{AccountId, EventFacts, Facts, Outcome, retry};
+use domain::{AccountId, Facts, Outcome, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
 use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
 use tokio::sync::{Notify, watch};
@@ -190,13 +190,7 @@ fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
         Gateway::parse(&event.scope.gateway).ok_or_else(|| Failure::UnknownGateway(event.scope.gateway.clone()))?;
     let bodies = std::iter::once(&event.body).chain(&event.renderings).map(Vec::as_slice);
     let statement = state(gateway, bodies, event.creates)?;
-    Ok(Prepared {
-        seq: event.seq,
-        due_at: event.due_at,
-        facts: EventFacts { scope: event.scope.clone(), facts: statement.facts },
-        object_id: statement.object_id,
-        needs_fetch: statement.needs_fetch,
-    })
+    Ok(Prepared::new(event, statement.facts, statement.object_id, statement.needs_fetch)?)
 }
 
 /// What an event states in all of its renderings. A panic is the event's failure.
@@ -242,7 +236,7 @@ async fn fail(
     } else {
         tracing::error!(event_id = event.event_id, attempt = number, error, "Applying failed for good: event is dead");
     }
-    store.fail(account, &Attempt { seq: event.seq, number, error: &error, retry_at }, now).await
+    store.fail(account, Attempt { seq: event.seq, number, error, retry_at }, now).await
 }
 
 fn log_settled(event: &Claimed, settled: &Settled) {

@@ -7,7 +7,7 @@ use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Mode, Money, Object
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::write::{self, Numbers};
-use crate::{Error, EventState, Result, Store};
+use crate::{Claimed, Error, EventState, Result, Store};
 
 /// A claimed event and what it states.
 #[derive(Clone, Debug)]
@@ -18,6 +18,17 @@ pub struct Prepared {
     pub facts: EventFacts,
     pub object_id: Option<String>,
     pub needs_fetch: bool,
+    /// The facts as they are stored.
+    pub(crate) text: String,
+}
+
+impl Prepared {
+    /// Renders what will be stored, which is work: do it beside the writer.
+    pub fn new(event: &Claimed, facts: Facts, object_id: Option<String>, needs_fetch: bool) -> Result<Self> {
+        let text = write::facts_text(&facts)?;
+        let facts = EventFacts { scope: event.scope.clone(), facts };
+        Ok(Self { seq: event.seq, due_at: event.due_at, facts, object_id, needs_fetch, text })
+    }
 }
 
 /// What became of one event of a batch.
@@ -30,11 +41,11 @@ pub enum Settled {
 
 /// A failed attempt to apply an event.
 #[derive(Clone, Debug)]
-pub struct Attempt<'a> {
+pub struct Attempt {
     pub seq: i64,
     /// Counted from 1.
     pub number: u32,
-    pub error: &'a str,
+    pub error: String,
     /// `None`: this was the last, the event is dead.
     pub retry_at: Option<Timestamp>,
 }
@@ -60,36 +71,33 @@ impl Store {
     }
 
     /// Notes that applying an event failed, and when to try again.
-    pub async fn fail(&self, account: &AccountId, attempt: &Attempt<'_>, now: Timestamp) -> Result<()> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let state = if attempt.retry_at.is_some() { EventState::Failed } else { EventState::Dead };
-        let sql = "UPDATE event SET state = $1, due_at = $2, attempts = $3, error = $4, settled_at = $5
-                   WHERE seq = $6 AND account = $7 AND due_at IS NOT NULL";
-        let updated = sqlx::query(sql)
-            .bind(state.as_str())
-            .bind(attempt.retry_at.map(Timestamp::micros))
-            .bind(attempt.number)
-            .bind(attempt.error)
-            .bind(now.micros())
-            .bind(attempt.seq)
-            .bind(account.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        if updated.rows_affected() == 1 {
-            let sql = "INSERT INTO failed_attempt (account, seq, number, at, error) VALUES ($1, $2, $3, $4, $5)
-                       ON CONFLICT (account, seq, number) DO UPDATE SET at = excluded.at, error = excluded.error";
-            sqlx::query(sql)
-                .bind(account.as_str())
-                .bind(attempt.seq)
-                .bind(attempt.number)
-                .bind(now.micros())
-                .bind(attempt.error)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await?;
-        Ok(())
+    pub async fn fail(&self, account: &AccountId, attempt: Attempt, now: Timestamp) -> Result<()> {
+        let account = account.clone();
+        self.hot_writer.run(move |connection| fail(connection, &account, &attempt, now)).await
     }
+}
+
+fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now: Timestamp) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let state = if attempt.retry_at.is_some() { EventState::Failed } else { EventState::Dead };
+    let sql = "UPDATE event SET state = ?, due_at = ?, attempts = ?, error = ?, settled_at = ?
+               WHERE seq = ? AND account = ? AND due_at IS NOT NULL";
+    let event = params![
+        state.as_str(),
+        attempt.retry_at.map(Timestamp::micros),
+        attempt.number,
+        attempt.error,
+        now.micros(),
+        attempt.seq,
+        account.as_str(),
+    ];
+    if transaction.execute(sql, event)? == 1 {
+        let sql = "INSERT INTO failed_attempt (account, seq, number, at, error) VALUES (?, ?, ?, ?, ?)
+                   ON CONFLICT (account, seq, number) DO UPDATE SET at = excluded.at, error = excluded.error";
+        let failed = params![account.as_str(), attempt.seq, attempt.number, now.micros(), attempt.error];
+        transaction.execute(sql, failed)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
@@ -197,13 +205,14 @@ fn load_payments(
         let mut rows = statement.query(params![account.as_str(), key])?;
         while let Some(row) = rows.next()? {
             let id: String = row.get(1)?;
-            if !numbers.contains_key(&id) {
-                let mode: String = row.get(3)?;
-                let scope = read_scope(account, row.get(2)?, &mode, "payment", &id)?;
-                let facts = row.get_ref(4)?.as_str().map_err(|error| Error::corrupt("payment", &id, error))?;
-                ledger.load_payment(scope, read_facts(facts, "payment", &id)?);
-                numbers.insert(id, row.get(0)?);
+            if numbers.contains_key(&id) {
+                continue;
             }
+            let mode: String = row.get(3)?;
+            let scope = read_scope(account, row.get(2)?, &mode, "payment", &id)?;
+            let facts = row.get_ref(4)?.as_str().map_err(|error| Error::corrupt("payment", &id, error))?;
+            ledger.load_payment(scope, read_facts(facts, "payment", &id)?);
+            numbers.insert(id, row.get(0)?);
         }
     }
     Ok(())

@@ -37,8 +37,9 @@ impl Store {
     /// In the order in which it was observed.
     pub(crate) async fn history_of_event(&self, account: &AccountId, seq: i64) -> Result<Vec<HistoryRow>> {
         let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
-                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
-                   WHERE h.account = ? AND h.event_seq = ? ORDER BY h.seq";
+                   FROM event_facts f JOIN history h ON h.account = f.account AND h.payment = f.payment
+                   LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
+                   WHERE f.account = ? AND f.seq = ? AND h.event_seq = f.seq ORDER BY h.seq";
         let rows = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }

@@ -80,20 +80,19 @@ pub(crate) fn events(
         settle.execute(params![state.as_str(), now.micros(), error, event.seq])?;
         let EventFacts { scope, facts } = &event.facts;
         let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
-        let text = facts_text(facts)?;
         insert_facts.execute(params![
             event.seq,
             account.as_str(),
             payment,
             event.object_id,
             event.needs_fetch,
-            text
+            event.text
         ])?;
     }
     Ok(())
 }
 
-fn facts_text(facts: &Facts) -> Result<String> {
+pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
     serde_json::to_string(facts).map_err(|error| Error::corrupt("payment", "", error))
 }
 

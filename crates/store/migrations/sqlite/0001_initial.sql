@@ -223,7 +223,6 @@ CREATE TABLE history (
 ) STRICT;
 CREATE INDEX history_order ON history (subject_id, account) WHERE subject = 'order';
 CREATE INDEX history_payment ON history (payment, account);
-CREATE INDEX history_event ON history (event_seq, account);
 
 -- Who may ask -------------------------------------------------------------------
 

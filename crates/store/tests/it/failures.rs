@@ -11,18 +11,18 @@ on_each!(
     a_failure_reaches_no_other_account,
 );
 
-fn attempt(seq: i64, number: u32, retry_at: Option<domain::Timestamp>) -> Attempt<'static> {
-    Attempt { seq, number, error: "row 7 of table payment is corrupt", retry_at }
+fn attempt(seq: i64, number: u32, retry_at: Option<domain::Timestamp>) -> Attempt {
+    Attempt { seq, number, error: "row 7 of table payment is corrupt".to_owned(), retry_at }
 }
 
 async fn a_failed_attempt_is_noted_and_due_later(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
-    db.fail(&account("default"), &attempt(seq, 1, Some(at(30))), at(1)).await.unwrap();
+    db.fail(&account("default"), attempt(seq, 1, Some(at(30))), at(1)).await.unwrap();
     assert_eq!(db.claimed(at(29)).await.len(), 0);
     let due = db.claimed(at(30)).await;
     assert_eq!((due.len(), due[0].attempts), (1, 1));
-    db.fail(&account("default"), &attempt(seq, 2, Some(at(90))), at(31)).await.unwrap();
+    db.fail(&account("default"), attempt(seq, 2, Some(at(90))), at(31)).await.unwrap();
 
     let row = db.list_events(&EventFilter::default(), 1).await.unwrap().remove(0);
     assert_eq!((row.state, row.attempts, row.processed), (EventState::Failed, 2, false));
@@ -45,7 +45,7 @@ async fn a_failed_attempt_is_noted_and_due_later(db: Scratch) {
 async fn the_last_failure_leaves_it_dead_and_visible(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
-    db.fail(&account("default"), &attempt(seq, 12, None), at(1)).await.unwrap();
+    db.fail(&account("default"), attempt(seq, 12, None), at(1)).await.unwrap();
     assert_eq!(db.claimed(at(1_000_000)).await.len(), 0, "nobody tries it again");
     assert_eq!(db.backlog().await.unwrap().events, 0);
     let dead = EventFilter { state: Some(EventState::Dead), ..EventFilter::default() };
@@ -62,7 +62,7 @@ async fn a_failure_does_not_undo_what_another_worker_did(db: Scratch) {
     assert!(matches!(db.apply(&account("default"), batch.clone(), NOW).await.unwrap()[..], [Settled::Done(_)]));
     let before = db.dump().await;
     for retry_at in [Some(at(30)), None] {
-        db.fail(&account("default"), &attempt(batch[0].seq, 1, retry_at), at(1)).await.unwrap();
+        db.fail(&account("default"), attempt(batch[0].seq, 1, retry_at), at(1)).await.unwrap();
     }
     assert_eq!(db.dump().await, before);
 }
@@ -71,6 +71,6 @@ async fn a_failure_reaches_no_other_account(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
     let before = db.dump().await;
-    db.fail(&account("shop"), &attempt(seq, 1, None), at(1)).await.unwrap();
+    db.fail(&account("shop"), attempt(seq, 1, None), at(1)).await.unwrap();
     assert_eq!(db.dump().await, before);
 }

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use domain::lattice::Join;
-use domain::{AccountId, EventFacts, Mode, Timestamp};
+use domain::{AccountId, Mode, Timestamp};
 use gateways::Gateway;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -145,13 +145,7 @@ pub fn prepare(claimed: &Claimed) -> Prepared {
         whole.needs_fetch |= statement.needs_fetch;
     }
     whole.facts.creates = claimed.creates && !whole.facts.is_empty();
-    Prepared {
-        seq: claimed.seq,
-        due_at: claimed.due_at,
-        facts: EventFacts { scope: claimed.scope.clone(), facts: whole.facts },
-        object_id: whole.object_id,
-        needs_fetch: whole.needs_fetch,
-    }
+    Prepared::new(claimed, whole.facts, whole.object_id, whole.needs_fetch).expect("it renders")
 }
 
 pub fn account(name: &str) -> AccountId {
