@@ -14,8 +14,10 @@ use tokio::sync::{Notify, watch};
 
 use crate::Clock;
 
-/// Events in one applying transaction: short enough not to keep acceptance waiting.
+/// Events in one applying transaction.
 const BATCH_MAX: u32 = 256;
+/// The same while deliveries come in: about two milliseconds of the writer.
+const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 48;
 /// Events of one account before another has its turn.
 const TURN_MAX: usize = 4096;
 /// How often to look for what became due without anybody saying so: retries, and
@@ -109,7 +111,8 @@ struct Batch {
 
 impl Batch {
     async fn read(store: &Store, clock: &Clock, account: &AccountId, after: Place) -> store::Result<Self> {
-        let claimed = store.claim(account, after, clock.now(), BATCH_MAX).await?;
+        let limit = if store.is_accepting() { BATCH_MAX_BESIDE_ACCEPTANCE } else { BATCH_MAX };
+        let claimed = store.claim(account, after, clock.now(), limit).await?;
         let last = claimed.last().map(Claimed::place);
         let mut batch = Self { events: Vec::new(), prepared: Vec::new(), unreadable: Vec::new(), last };
         for event in claimed {

@@ -59,12 +59,18 @@ impl Store {
         self.hot_writer.run(move |connection| apply(connection, &account, &batch, now)).await
     }
 
+    /// Whether deliveries come in just now. An applying transaction holds them up for as
+    /// long as it takes: it had better be short then.
+    pub fn is_accepting(&self) -> bool {
+        self.hot_writer.is_urged()
+    }
+
     /// What `apply` would return for events that nobody took, without writing.
     pub async fn preview(&self, account: &AccountId, batch: Vec<Prepared>) -> Result<Vec<Outcome>> {
         let account = account.clone();
         let preview = move |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            let (mut ledger, _) = load(&transaction, &account, &batch)?;
+            let mut ledger = load(&transaction, &account, &batch)?.ledger;
             Ok(batch.iter().map(|event| ledger.apply(&event.facts)).collect())
         };
         self.hot_reader.run(preview).await
@@ -100,10 +106,17 @@ fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now
     Ok(transaction.commit()?)
 }
 
+/// Payments and orders in memory, and the payments' numbers.
+#[derive(Debug, Default)]
+struct WorkingSet {
+    ledger: Ledger,
+    numbers: Numbers,
+}
+
 fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let untaken = untaken(&transaction, account, batch)?;
-    let (mut ledger, mut numbers) = load(&transaction, account, batch)?;
+    let WorkingSet { mut ledger, mut numbers } = load(&transaction, account, batch)?;
     let mut settled = Vec::with_capacity(batch.len());
     for event in batch {
         let free = untaken.contains(&event.seq);
@@ -139,9 +152,10 @@ fn untaken(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> 
     Ok(untaken)
 }
 
-/// A working set with everything that the batch can touch, and its payments' numbers.
-fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<(Ledger, Numbers)> {
-    let (mut ledger, mut numbers) = (Ledger::default(), Numbers::new());
+/// Everything that the batch can touch.
+fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<WorkingSet> {
+    let mut working_set = WorkingSet::default();
+    let WorkingSet { ledger, numbers } = &mut working_set;
     let mut payment_ids = BTreeSet::new();
     let keys: BTreeSet<(&Scope, ObjectKey)> = batch
         .iter()
@@ -158,12 +172,12 @@ fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Res
         }
     }
     let by_id = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND id = ?";
-    load_payments(connection, account, by_id, &payment_ids, &mut ledger, &mut numbers)?;
+    load_payments(connection, account, by_id, &payment_ids, ledger, numbers)?;
     if let Some(id) = payment_ids.iter().find(|id| !ledger.payments().contains_key(*id)) {
         return Err(Error::corrupt("payment", id, "objects of the gateway belong to it, but it is not there"));
     }
-    load_orders(connection, account, batch, &mut ledger, &mut numbers)?;
-    Ok((ledger, numbers))
+    load_orders(connection, account, batch, ledger, numbers)?;
+    Ok(working_set)
 }
 
 /// Orders that the batch's payments belong to, or may come to belong to, with all

@@ -114,6 +114,13 @@ pub struct ChainReport {
 const PAGE: i64 = 200;
 
 impl Store {
+    /// The number and the hash (in hex) of the account's newest link; 0 before the first.
+    pub async fn chain_head(&self, account: &AccountId) -> Result<(i64, String)> {
+        let account = account.clone();
+        let (number, hash) = self.hot_reader.run(move |connection| head(connection, &account)).await?;
+        Ok((number, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
     /// Walks an account's chain from its start and names what does not fit.
     pub async fn verify_chain(&self, account: &AccountId) -> Result<ChainReport> {
         let mut report = ChainReport::default();

@@ -25,6 +25,9 @@ pub struct Claimed {
     pub renderings: Vec<Vec<u8>>,
 }
 
+/// Of bodies that are claimed at once, but for the last.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Where among the events that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -107,9 +110,13 @@ fn claimed(connection: &Connection, account: &AccountId, sql: &str, params: impl
     let mut renderings = connection
         .prepare_cached("SELECT body FROM event_rendering WHERE account = ? AND seq = ? ORDER BY api_version")?;
     let mut rows = statement.query(params)?;
-    let mut claimed = Vec::new();
+    let (mut claimed, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
+        if bytes > BYTES_MAX {
+            break;
+        }
         let mut event = event(account, row)?;
+        bytes += event.body.len();
         let bodies = renderings.query_map(params![account.as_str(), event.seq], |row| row.get(0))?;
         event.renderings = bodies.collect::<rusqlite::Result<_>>()?;
         claimed.push(event);

@@ -145,9 +145,8 @@ pub struct EventDetail {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Backlog {
     pub events: u64,
-    /// Since when the one that waits longest is due; later than now where all of them
-    /// wait for another try.
-    pub oldest_due_at: Option<Timestamp>,
+    /// When the oldest of them came.
+    pub oldest_received_at: Option<Timestamp>,
 }
 
 /// How many events are in each state.
@@ -344,11 +343,11 @@ impl Store {
 
     /// Over all accounts: what is stored and still to be applied.
     pub async fn backlog(&self) -> Result<Backlog> {
-        let sql = "SELECT count(*), min(due_at) FROM event WHERE due_at IS NOT NULL";
+        let sql = "SELECT count(*), min(received_at) FROM event WHERE due_at IS NOT NULL";
         let row = sqlx::query(sql).fetch_one(&self.reader).await?;
         let oldest: Option<i64> = row.get(1);
         let events = row.get::<i64, _>(0).unsigned_abs();
-        Ok(Backlog { events, oldest_due_at: oldest.map(Timestamp::from_micros) })
+        Ok(Backlog { events, oldest_received_at: oldest.map(Timestamp::from_micros) })
     }
 
     /// Of one account, or of all, since an instant.

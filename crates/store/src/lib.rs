@@ -135,15 +135,18 @@ impl Store {
         sqlite::checkpoint(self).await
     }
 
-    /// Whether the database answers.
+    /// Whether the database can be written to just now. Waits for what is written.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
-        Ok(())
+        let probe = |writer: &mut rusqlite::Connection| {
+            Ok(writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?.rollback()?)
+        };
+        self.hot_writer.run_urgent(probe).await
     }
 
-    /// Finishes what is under way and closes the pools; the hot connections close with
-    /// the last clone of the store.
+    /// Takes nothing more, finishes what is under way, and closes every connection.
     pub async fn close(&self) {
+        self.hot_writer.close();
+        self.hot_reader.close();
         self.reader.close().await;
         self.writer.close().await;
     }

@@ -1,5 +1,6 @@
 //! SQLite: how it is opened, migrated and checkpointed.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,11 @@ const LOG_PAGES_MAX: i64 = 65_536;
 const PAGE_BYTES: u32 = 2048;
 /// Between two tries to turn a new file's log on.
 const LOG_PAUSE: Duration = Duration::from_millis(10);
+/// Its owner reads and writes it; the log beside it takes over the mode.
+const FILE_MODE: u32 = 0o600;
+/// What the writer may be left to copy: some milliseconds of work.
+const PAGES_LEFT_MAX: i64 = 1_000;
+const PASSES_MAX: u32 = 4;
 /// How long the writer waits for readers to let go of the log's end.
 const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
 /// Pages that a hot connection keeps, in KiB.
@@ -67,6 +73,8 @@ pub async fn open(path: &Path) -> Result<Store> {
 /// SQLite refuses this at once, whatever the busy timeout, when another process that
 /// starts on a new file does the same.
 async fn turn_log_on(path: &Path) -> Result<()> {
+    // What payers did is nobody else's on this machine. Fails where the file is there.
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let started = Instant::now();
     loop {
         let done = Connection::open(path).and_then(|connection| {
@@ -135,18 +143,30 @@ fn restart_log(writer: &Connection) -> Result<()> {
 }
 
 /// Most of it runs beside the writer. Beside a busy writer that never reaches the
-/// log's end, so when the log is large the writer empties the rest in a pause.
+/// log's end; each pass leaves less than the one before, and when the log is large the
+/// writer empties what the last one left in a pause.
 pub async fn checkpoint(store: &Store) -> Result<()> {
+    for _ in 0..PASSES_MAX {
+        let (log_pages, left) = checkpoint_aside(store).await?;
+        if log_pages <= LOG_PAGES_MAX {
+            return Ok(());
+        }
+        if left <= PAGES_LEFT_MAX {
+            break;
+        }
+    }
+    store.hot_writer.run(|writer| restart_log(writer)).await
+}
+
+/// Returns the log's length in pages, and how many of them are not in the file yet.
+async fn checkpoint_aside(store: &Store) -> Result<(i64, i64)> {
     // A checkpoint writes, so it needs a connection that is not `query_only`; one of
     // its own, kept by the pool of readers, would be one more thing to set up.
     let mut aside = store.reader.acquire().await?;
     sqlx::query("PRAGMA query_only = OFF").execute(&mut *aside).await?;
     let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *aside).await;
     sqlx::query("PRAGMA query_only = ON").execute(&mut *aside).await?;
-    drop(aside);
-    let log_pages: i64 = done?.get(1);
-    if log_pages > LOG_PAGES_MAX {
-        store.hot_writer.run(|writer| restart_log(writer)).await?;
-    }
-    Ok(())
+    let done = done?;
+    let (log_pages, copied): (i64, i64) = (done.get(1), done.get(2));
+    Ok((log_pages, log_pages - copied))
 }

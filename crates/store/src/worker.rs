@@ -18,10 +18,9 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Which job runs next: acceptance before application, because a gateway waits for
 /// it and nobody loses anything while an event is pending. So that application goes
 /// on under any load, it gets a turn after so many others.
-const TURNS_OF_URGENT: u32 = 64;
-/// How long after an urgent job a patient one holds back: under load the next urgent
-/// one comes within that time, and would wait for all of the patient one.
-const LINGER: Duration = Duration::from_millis(1);
+const TURNS_OF_URGENT: u32 = 16;
+/// For how long after an urgent job more of them are to be expected.
+const URGENT_SPELL: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Queue {
@@ -29,34 +28,22 @@ struct Queue {
     patient: VecDeque<Job>,
     /// Urgent jobs that ran while a patient one waited.
     overtaken: u32,
+    /// When the last urgent job began.
+    urgent_at: Option<Instant>,
     closed: bool,
 }
 
-/// What the worker does next.
-enum Turn {
-    Urgent(Job),
-    Patient(Job),
-    /// Only patient jobs wait, and urgent ones were there a moment ago.
-    Linger(Duration),
-    Idle,
-}
-
 impl Queue {
-    /// `since_urgent`: how long ago the last urgent job ended.
-    fn next(&mut self, since_urgent: Duration) -> Turn {
-        let let_patient = self.overtaken >= TURNS_OF_URGENT || (self.urgent.is_empty() && since_urgent >= LINGER);
+    fn next(&mut self) -> Option<Job> {
+        let let_patient = self.urgent.is_empty() || self.overtaken >= TURNS_OF_URGENT;
         if let_patient && let Some(job) = self.patient.pop_front() {
             self.overtaken = 0;
-            return Turn::Patient(job);
+            return Some(job);
         }
-        match self.urgent.pop_front() {
-            Some(job) => {
-                self.overtaken += u32::from(!self.patient.is_empty());
-                Turn::Urgent(job)
-            }
-            None if self.patient.is_empty() => Turn::Idle,
-            None => Turn::Linger(LINGER.saturating_sub(since_urgent)),
-        }
+        let job = self.urgent.pop_front()?;
+        self.overtaken += u32::from(!self.patient.is_empty());
+        self.urgent_at = Some(Instant::now());
+        Some(job)
     }
 }
 
@@ -72,27 +59,17 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs jobs until it is closed and empty.
-    fn work(&self, connection: &mut Connection) {
-        let mut urgent_ended = Instant::now();
+    /// Waits; `None` once it is closed and empty.
+    fn wait(&self) -> Option<Job> {
         let mut queue = self.queue();
         loop {
-            queue = match queue.next(urgent_ended.elapsed()) {
-                Turn::Urgent(job) => {
-                    drop(queue);
-                    job(connection);
-                    urgent_ended = Instant::now();
-                    self.queue()
-                }
-                Turn::Patient(job) => {
-                    drop(queue);
-                    job(connection);
-                    self.queue()
-                }
-                Turn::Linger(left) => self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
-                Turn::Idle if queue.closed => return,
-                Turn::Idle => self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
-            };
+            if let Some(job) = queue.next() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -122,7 +99,11 @@ impl Worker {
     pub fn start(name: &str, mut connection: Connection) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let handle = Arc::new(Handle(shared.clone()));
-        let run = move || shared.work(&mut connection);
+        let run = move || {
+            while let Some(job) = shared.wait() {
+                job(&mut connection);
+            }
+        };
         thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| Error::Unavailable(error.into()))?;
         Ok(Self { handle })
     }
@@ -134,8 +115,8 @@ impl Worker {
         job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (job, done) = package(job);
-        self.push(|queue| queue.urgent.push_back(job));
-        done.await.map_err(|_| Error::Panicked)?
+        self.push(|queue| queue.urgent.push_back(job))?;
+        done.await.map_err(|_| Error::Closed)?
     }
 
     /// As [`Self::run_urgent`], when nothing urgent waits.
@@ -144,13 +125,29 @@ impl Worker {
         job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (job, done) = package(job);
-        self.push(|queue| queue.patient.push_back(job));
-        done.await.map_err(|_| Error::Panicked)?
+        self.push(|queue| queue.patient.push_back(job))?;
+        done.await.map_err(|_| Error::Closed)?
     }
 
-    fn push(&self, push: impl FnOnce(&mut Queue)) {
-        push(&mut self.handle.0.queue());
+    /// Whether urgent jobs come in, so that a patient one had better be short.
+    pub fn is_urged(&self) -> bool {
+        self.handle.0.queue().urgent_at.is_some_and(|at| at.elapsed() < URGENT_SPELL)
+    }
+
+    /// Takes no more jobs; those that wait are still done.
+    pub fn close(&self) {
+        self.handle.0.queue().closed = true;
         self.handle.0.filled.notify_one();
+    }
+
+    fn push(&self, push: impl FnOnce(&mut Queue)) -> Result<()> {
+        let mut queue = self.handle.0.queue();
+        if queue.closed {
+            return Err(Error::Unavailable(Box::new(Error::Closed)));
+        }
+        push(&mut queue);
+        self.handle.0.filled.notify_one();
+        Ok(())
     }
 }
 
@@ -182,7 +179,7 @@ mod tests {
         for _ in 0..TURNS_OF_URGENT + 2 {
             queue.urgent.push_back(note("urgent"));
         }
-        while let Turn::Urgent(job) | Turn::Patient(job) = queue.next(LINGER) {
+        while let Some(job) = queue.next() {
             job(&mut connection);
         }
         let order: Vec<&str> = order.try_iter().collect();

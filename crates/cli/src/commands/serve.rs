@@ -86,11 +86,21 @@ impl Server {
         };
         server::serve::run(listener, server::router(app), stop).await;
         engine.stop().await;
+        log_chain_heads(&store).await;
         if let Err(error) = store.checkpoint().await {
             tracing::warn!(%error, "the last checkpoint failed; the next start takes it up");
         }
         store.close().await;
         tracing::info!("Stopped");
         Ok(if died { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Outside of the database, so that links which are removed from its end can be missed.
+async fn log_chain_heads(store: &Store) {
+    for account in store.accounts().await.unwrap_or_default() {
+        if let Ok((number, hash)) = store.chain_head(&account).await {
+            tracing::info!(%account, number, hash, "The hash chain ends here");
+        }
     }
 }

@@ -80,7 +80,8 @@ fn deliveries_signed_by_the_official_package_are_accepted() {
     server.applied();
     let key = shop.key("read");
     let payments = server.found("/api/payments", &key);
-    let paid = payments["data"].as_array().expect("a list").iter().filter(|payment| payment["status"] == "paid");
+    let paid =
+        payments["data"].as_array().expect("a list").iter().filter(|payment| payment["payment_status"] == "paid");
     assert_eq!(paid.count(), 2, "{payments}");
 }
 

@@ -37,7 +37,7 @@ fn shuffled_and_duplicated_lives_come_to_what_they_should() {
         assert_eq!(payments.len(), 1, "{:?}: {order}", life.kind);
         let payment = &payments[0];
         assert_eq!(payment["gateway_transaction_id"], life.payment_intent.as_str(), "{:?}: {order}", life.kind);
-        assert_eq!(payment["status"], life.expected.as_str(), "{:?}: {order}", life.kind);
+        assert_eq!(payment["payment_status"], life.expected.as_str(), "{:?}: {order}", life.kind);
         assert_eq!(payment["dispute_status"], life.expected_dispute.as_str(), "{:?}: {order}", life.kind);
         assert_eq!(payment["amount_captured"], life.amount_captured.units(), "{:?}: {order}", life.kind);
         assert_eq!(payment["amount_refunded"], life.amount_refunded.units(), "{:?}: {order}", life.kind);

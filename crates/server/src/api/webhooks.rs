@@ -1,5 +1,7 @@
 //! `/api/webhooks`: health, and the stored events.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -16,6 +18,8 @@ use crate::error::ApiError;
 
 /// A backlog older than this is a trouble of its own.
 const OLDEST_PENDING_SECONDS_MAX: i64 = 60;
+/// Who cannot be written to for so long accepts nothing.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const STATS_WINDOW_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 #[derive(Clone, Debug, Serialize)]
@@ -37,10 +41,14 @@ async fn look(app: &App) -> (StatusCode, Health) {
         version: env!("CARGO_PKG_VERSION"),
     };
     let Ok(backlog) = app.store.backlog().await else { return (StatusCode::SERVICE_UNAVAILABLE, health) };
+    let writable = tokio::time::timeout(PROBE_TIMEOUT, app.store.ping()).await;
+    if !matches!(writable, Ok(Ok(()))) {
+        return (StatusCode::SERVICE_UNAVAILABLE, health);
+    }
     let age = |since: domain::Timestamp| app.clock.now().seconds().saturating_sub(since.seconds()).max(0);
     health.database = "ok";
     health.backlog = backlog.events;
-    health.oldest_pending_seconds = backlog.oldest_due_at.map_or(0, age);
+    health.oldest_pending_seconds = backlog.oldest_received_at.map_or(0, age);
     if health.oldest_pending_seconds <= OLDEST_PENDING_SECONDS_MAX {
         health.status = "ok";
     }

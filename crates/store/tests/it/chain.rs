@@ -31,11 +31,14 @@ async fn report(db: &Scratch) -> ChainReport {
 
 async fn an_empty_chain_holds(db: Scratch) {
     assert_eq!(report(&db).await, ChainReport::default());
+    assert_eq!(db.chain_head(&account("default")).await.unwrap(), (0, "0".repeat(64)));
 }
 
 async fn the_chain_holds_over_many_batches(db: Scratch) {
     ten_batches(&db).await;
     assert_eq!(report(&db).await, ChainReport { batches: 10, events: 33, faults: vec![] });
+    let (number, hash) = db.chain_head(&account("default")).await.unwrap();
+    assert_eq!((number, hash.len()), (10, 64), "{hash}");
     for number in 0..450 {
         db.accepting(&[unrelated(&format!("evt_{number}"))], at(number)).await.unwrap();
     }

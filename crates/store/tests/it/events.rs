@@ -137,10 +137,10 @@ async fn counts_are_by_state_account_and_time(db: Scratch) {
 }
 
 async fn the_backlog_is_of_all_accounts(db: Scratch) {
-    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 0, oldest_due_at: None });
+    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 0, oldest_received_at: None });
     let of_shop = changed(unrelated("evt_3"), |event| (event.account, event.received_at) = (account("shop"), at(30)));
     db.accepted(&[unrelated("evt_1"), changed(unrelated("evt_2"), |event| event.received_at = at(20)), of_shop]).await;
-    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 3, oldest_due_at: Some(NOW) });
+    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 3, oldest_received_at: Some(NOW) });
     db.applied(at(25)).await;
-    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 1, oldest_due_at: Some(at(30)) });
+    assert_eq!(db.backlog().await.unwrap(), Backlog { events: 1, oldest_received_at: Some(at(30)) });
 }
