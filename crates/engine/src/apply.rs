@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::Clock;
 
 /// Events in one applying transaction.
-const BATCH_MAX: u32 = 256;
+const BATCH_MAX: u32 = 512;
 /// The same while deliveries come in: about two milliseconds of the writer.
 const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 48;
 /// Events of one account before another has its turn.

@@ -16,11 +16,9 @@ const READERS_MAX: u32 = 4;
 /// Another process (a command beside the server) may hold the write lock so long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large the log may get before the writer itself empties it.
-const LOG_PAGES_MAX: i64 = 65_536;
-/// Of a new database. An event touches pages all over its indexes, and each goes whole
-/// to the log: small ones halve what is written. See docs/performance.md.
-const PAGE_BYTES: u32 = 2048;
+/// How large the log may get, 1 GiB, before the writer itself empties it. It stands still
+/// meanwhile, for as long as the disk takes to write what lies unwritten.
+const LOG_PAGES_MAX: i64 = 262_144;
 /// Between two tries to turn a new file's log on.
 const LOG_PAUSE: Duration = Duration::from_millis(10);
 /// Its owner reads and writes it; the log beside it takes over the mode.
@@ -28,10 +26,9 @@ const FILE_MODE: u32 = 0o600;
 /// What the writer may be left to copy: some milliseconds of work.
 const PAGES_LEFT_MAX: i64 = 1_000;
 const PASSES_MAX: u32 = 4;
-/// How long the writer waits for readers to let go of the log's end.
-const RESTART_TIMEOUT: Duration = Duration::from_millis(20);
-/// Pages that a hot connection keeps, in KiB.
-const CACHE_KIBIBYTES: i64 = 4 * 1024;
+/// Pages that the writer keeps, and the hot reader, in KiB.
+const CACHE_KIBIBYTES: i64 = 10 * 1024;
+const READER_CACHE_KIBIBYTES: i64 = 2 * 1024;
 /// Prepared statements that a hot connection keeps; more than there are.
 const STATEMENTS_MAX: usize = 64;
 /// Rows that a statement may hand over before its reader has to keep up.
@@ -66,7 +63,9 @@ pub async fn open(path: &Path) -> Result<Store> {
     let writer = pool(1).connect_with(options.clone()).await?;
     let reader = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
     let hot_writer = Worker::start("store-writer", hot_connection(path)?)?;
-    let hot_reader = Worker::start("store-reader", hot_connection(path)?)?;
+    let hot_reader = hot_connection(path)?;
+    hot_reader.pragma_update(None, "cache_size", -READER_CACHE_KIBIBYTES)?; // It reads what was just written.
+    let hot_reader = Worker::start("store-reader", hot_reader)?;
     Ok(Store { hot_writer, hot_reader, writer, reader })
 }
 
@@ -79,7 +78,6 @@ async fn turn_log_on(path: &Path) -> Result<()> {
     loop {
         let done = Connection::open(path).and_then(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
-            connection.pragma_update(None, "page_size", PAGE_BYTES)?;
             connection.pragma_update(None, "journal_mode", "WAL")
         });
         match done {
@@ -133,13 +131,12 @@ pub async fn is_migrated(reader: &SqlitePool) -> Result<bool> {
     Ok(row.get::<i64, _>(0) >= MIGRATIONS[MIGRATIONS.len() - 1].0)
 }
 
-/// Acceptance waits meanwhile, so it does not wait for readers: somebody who reads for
-/// long, like a backup, makes the log grow and nothing else.
-fn restart_log(writer: &Connection) -> Result<()> {
-    writer.busy_timeout(RESTART_TIMEOUT)?;
-    let done = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-    writer.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(done?)
+/// Copies what is left while nothing is written, so that the writer begins its log anew
+/// with its next page. Acceptance waits meanwhile, so it does not wait for readers, as
+/// `RESTART` would: somebody who reads for long, like a backup, makes the log grow and
+/// nothing else.
+fn finish_log(writer: &Connection) -> Result<()> {
+    Ok(writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
 /// Most of it runs beside the writer. Beside a busy writer that never reaches the
@@ -155,7 +152,7 @@ pub async fn checkpoint(store: &Store) -> Result<()> {
             break;
         }
     }
-    store.hot_writer.run(|writer| restart_log(writer)).await
+    store.hot_writer.run(|writer| finish_log(writer)).await
 }
 
 /// Returns the log's length in pages, and how many of them are not in the file yet.

@@ -18,7 +18,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// Which job runs next: acceptance before application, because a gateway waits for
 /// it and nobody loses anything while an event is pending. So that application goes
 /// on under any load, it gets a turn after so many others.
-const TURNS_OF_URGENT: u32 = 16;
+const TURNS_OF_URGENT: u32 = 32;
 /// For how long after an urgent job more of them are to be expected.
 const URGENT_SPELL: Duration = Duration::from_millis(50);
 
