@@ -15,9 +15,9 @@ use tokio::sync::{Notify, watch};
 use crate::Clock;
 
 /// Events in one applying transaction.
-const BATCH_MAX: u32 = 512;
-/// The same while deliveries come in: about two milliseconds of the writer.
-const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 48;
+const BATCH_MAX: u32 = 256;
+/// The same while deliveries come in: about three milliseconds of the writer.
+const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 64;
 /// Events of one account before another has its turn.
 const TURN_MAX: usize = 4096;
 /// How often to look for what became due without anybody saying so: retries, and
