@@ -1,5 +1,5 @@
 //! Join-semilattices: values that only move up, so that merging is commutative,
-//! associative and idempotent. `DOMAIN` in the docs calls them registers.
+//! associative and idempotent. `docs/adr/0002-state-is-a-fold.md` says what for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
