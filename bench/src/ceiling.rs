@@ -27,7 +27,7 @@ pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
     let router = Router::new().route(PATH, post(accept)).with_state(secrets);
     let listener = tokio::net::TcpListener::bind(listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    server::serve::run(listener, router, std::future::pending()).await;
+    server::serve::run(listener, router, server::serve::Connections::default(), std::future::pending()).await;
     Ok(())
 }
 
@@ -36,7 +36,7 @@ async fn accept(State(secrets): State<Arc<[Secret]>>, headers: HeaderMap, body: 
     if !matches!(Gateway::Stripe.verify(&headers, &body, &secrets, now, TOLERANCE_SECONDS), Verdict::Valid { .. }) {
         return StatusCode::BAD_REQUEST.into_response();
     }
-    match Gateway::Stripe.envelope(&body) {
+    match Gateway::Stripe.envelope(&headers, &body) {
         Ok(envelope) => {
             let id = envelope.event_id;
             let json = format!(r#"{{"received":true,"status":"accepted","event_id":"{id}"}}"#);

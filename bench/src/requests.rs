@@ -140,7 +140,7 @@ mod tests {
             let headers = [(http::HeaderName::from_static("stripe-signature"), signature)].into_iter().collect();
             let (secret, now) = (traffic::secret(SECRET), Timestamp::from_seconds(now_seconds));
             assert_eq!(Gateway::Stripe.verify(&headers, body, &[secret], now, 0), Verdict::Valid { secret: 0 });
-            assert_eq!(Gateway::Stripe.envelope(body).unwrap().event_id, requests.event_id(index));
+            assert_eq!(Gateway::Stripe.envelope(&headers, body).unwrap().event_id, requests.event_id(index));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod output;
+mod reload;
 mod sender;
 mod telemetry;
 

@@ -21,6 +21,21 @@ macro_rules! tell {
     }};
 }
 
+/// Wrong usage that is not seen before the command runs.
+#[derive(Debug)]
+pub struct WrongUsage(pub String);
+
+impl std::error::Error for WrongUsage {}
+
+impl std::fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// As clap has it.
+const WRONG_USAGE_STATUS: u8 = 2;
+
 /// Ends a failed command: one line that names every cause once.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
     let reader_left = |cause: &(dyn std::error::Error + 'static)| {
@@ -30,7 +45,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     tell!("quittance: {}", line(error));
-    ExitCode::FAILURE
+    if error.is::<WrongUsage>() { ExitCode::from(WRONG_USAGE_STATUS) } else { ExitCode::FAILURE }
 }
 
 /// Causes that repeat what was said before them are left out.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use engine::Clock;
-use gateways::{Secret, stripe};
+use gateways::Gateway;
+use secrecy::SecretString;
 
 /// A gateway gives up on an endpoint that takes longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -14,7 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Sender {
     client: reqwest::Client,
     url: String,
-    secret: Secret,
+    gateway: Gateway,
+    secret: SecretString,
     clock: Clock,
 }
 
@@ -38,27 +40,25 @@ impl std::fmt::Display for Reply {
 }
 
 impl Sender {
-    pub fn new(url: &str, secret: Secret) -> anyhow::Result<Self> {
+    /// Fails for a secret that signs nothing.
+    pub fn new(url: &str, gateway: Gateway, secret: SecretString) -> anyhow::Result<Self> {
+        gateway.sign(&secret, "", Clock::System.now(), b"")?;
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none()) // A gateway counts a redirect as a failure.
             .user_agent(concat!("Quittance/", env!("CARGO_PKG_VERSION"), " (simulated gateway)"))
             .build()
             .context("the HTTP client does not start")?;
-        Ok(Self { client, url: url.to_owned(), secret, clock: Clock::System })
+        Ok(Self { client, url: url.to_owned(), gateway, secret, clock: Clock::System })
     }
 
-    pub async fn deliver(&self, body: &str) -> anyhow::Result<Reply> {
-        let signature = stripe::sign(&self.secret, self.clock.now(), body.as_bytes());
-        let sent = self
-            .client
-            .post(&self.url)
-            .header("content-type", "application/json; charset=utf-8")
-            .header(stripe::SIGNATURE_HEADER, signature)
-            .body(body.to_owned())
-            .send()
-            .await
-            .map_err(|error| self.no_reply(&error))?;
+    /// `event_id` is sent where the gateway names an event in a header.
+    pub async fn deliver(&self, event_id: &str, body: &str) -> anyhow::Result<Reply> {
+        let mut request = self.client.post(&self.url).header("content-type", "application/json; charset=utf-8");
+        for (name, value) in self.gateway.sign(&self.secret, event_id, self.clock.now(), body.as_bytes())? {
+            request = request.header(name, value);
+        }
+        let sent = request.body(body.to_owned()).send().await.map_err(|error| self.no_reply(&error))?;
         let status = sent.status().as_u16();
         Ok(Reply { status, body: sent.text().await.map_err(|error| self.no_reply(&error))? })
     }

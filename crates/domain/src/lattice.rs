@@ -98,6 +98,10 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T> Latest<T> {
+    pub const fn unsaid() -> Self {
+        Self(None)
+    }
+
     pub fn said(at: Timestamp, event_id: &str, value: T) -> Self {
         Self(Some((at, event_id.to_owned(), value)))
     }

@@ -1,18 +1,22 @@
-//! The fold: events' facts in, payments, orders and their history out.
+//! The fold: events' facts in, payments, orders, bookings and their history out.
 //!
 //! A [`Ledger`] is a working set. The store loads into it what a batch touches,
 //! applies the batch, and writes back what changed; `prove` and the tests load
 //! nothing and apply everything.
 
+mod bookings;
+mod matching;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use crate::booking::{Booking, BookingInputs, BookingReason};
 use crate::lattice::Join;
 use crate::money::Money;
 use crate::order::OrderPayment;
 use crate::status::text_enum;
-use crate::{Facts, ObjectKey, Order, Payment, Scope};
+use crate::{Days, Facts, Flag, ObjectKey, Order, Payment, ReferenceKind, Scope};
 
 text_enum! {
     Subject {
@@ -22,6 +26,7 @@ text_enum! {
         Order = "order",
         Refund = "refund",
         Dispute = "dispute",
+        Booking = "booking",
     }
 }
 
@@ -30,11 +35,13 @@ text_enum! {
 pub struct Change {
     pub subject: Subject,
     pub id: String,
-    /// The payment through which it came.
+    /// The payment through which it came; empty where there is none.
     pub payment_id: String,
     /// `None` where the subject was not known before.
     pub from: Option<&'static str>,
     pub to: &'static str,
+    /// Of a booking that is cancelled: why.
+    pub reason: Option<BookingReason>,
 }
 
 /// What one event says, and where.
@@ -42,13 +49,16 @@ pub struct Change {
 pub struct EventFacts {
     pub scope: Scope,
     pub facts: Facts,
+    /// Whether it confirms or fails a payment, so that somebody should know which.
+    pub decides: bool,
 }
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its facts are part of this payment now (they may have been before).
-    Applied { payment_id: String, changes: Vec<Change> },
+    /// Its facts are part of this payment now (they may have been before). `raised` are
+    /// the flags that it did not have before.
+    Applied { payment_id: String, changes: Vec<Change>, raised: Vec<Flag> },
     /// Nothing in it concerns a payment that anybody asked for. Its facts are kept.
     Ignored,
     /// It confirms or fails a payment that is not registered. Its facts are kept.
@@ -72,6 +82,23 @@ pub struct OrderEntry {
     pub changed: bool,
 }
 
+/// A registered booking, and what its inputs and payments make of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookingEntry {
+    pub inputs: BookingInputs,
+    pub booking: Booking,
+    pub changed: bool,
+}
+
+/// The payment that facts became part of.
+struct Merged {
+    payment_id: String,
+    /// Whether it is there for the merchant.
+    visible: bool,
+    changes: Vec<Change>,
+    raised: Vec<Flag>,
+}
+
 /// One account's working set.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -82,6 +109,17 @@ pub struct Ledger {
     orders: BTreeMap<String, OrderEntry>,
     new_owners: Vec<(Scope, ObjectKey)>,
     renamed: BTreeMap<String, String>,
+    /// Registered payments by the names that they have.
+    names: HashMap<String, BTreeSet<(ReferenceKind, String)>>,
+    bookings: BTreeMap<String, BookingEntry>,
+    /// Bookings by their checkout sessions.
+    sessions: HashMap<String, String>,
+    /// Payments by the booking that they are for.
+    booked: HashMap<String, BTreeSet<String>>,
+    /// Days that bookings which are not loaded hold, by resource, with the booking.
+    held_days: HashMap<String, Vec<(Days, String)>>,
+    /// Which payment took which object of its order is known already.
+    takes_nothing: bool,
 }
 
 impl Ledger {
@@ -95,16 +133,25 @@ impl Ledger {
     }
 
     fn put(&mut self, entry: Entry) {
+        let id = &entry.payment.id;
         if let Some(order_id) = order_id(&entry.payment) {
-            self.members.entry(order_id).or_default().insert(entry.payment.id.clone());
+            self.members.entry(order_id).or_default().insert(id.clone());
         }
-        self.payments.insert(entry.payment.id.clone(), entry);
+        for booking in entry.facts.bookings.keys() {
+            self.booked.entry(booking.clone()).or_default().insert(id.clone());
+        }
+        self.payments.insert(id.clone(), entry);
     }
 
     fn take(&mut self, id: &str) -> Option<Entry> {
         let entry = self.payments.remove(id)?;
         if let Some(members) = order_id(&entry.payment).and_then(|order_id| self.members.get_mut(&order_id)) {
             members.remove(id);
+        }
+        for booking in entry.facts.bookings.keys() {
+            if let Some(booked) = self.booked.get_mut(booking) {
+                booked.remove(id);
+            }
         }
         Some(entry)
     }
@@ -125,33 +172,65 @@ impl Ledger {
     /// Takes in one event. The same events in any order, any number of times, end
     /// in the same payments and orders.
     pub fn apply(&mut self, event: &EventFacts) -> Outcome {
-        let EventFacts { scope, facts } = event;
+        let EventFacts { scope, facts, decides } = event;
         let keys = facts.keys();
         if keys.is_empty() {
             return Outcome::Ignored;
         }
-        let owned = self.owners.get(scope);
-        let owners: BTreeSet<String> =
-            keys.iter().filter_map(|key| owned.and_then(|owned| owned.get(key)).cloned()).collect();
-        let before: Vec<Entry> = owners.iter().filter_map(|id| self.take(id)).collect();
-        debug_assert_eq!(before.len(), owners.len(), "a payment that owns one of these objects was not loaded");
+        let (before, keys) = self.owned(scope, keys);
         let mut after = facts.clone();
         for entry in &before {
             after.join(entry.facts.clone());
         }
-        let Some(payment) = after.payment(scope) else { return Outcome::Ignored };
-        let (payment_id, visible) = (payment.id.clone(), payment.visible);
-        self.own(scope, keys, &before, &payment);
-        let changes = self.settle(scope, before, after, payment);
+        let Some(Merged { payment_id, visible, changes, raised }) = self.merge(scope, keys, before, after) else {
+            return Outcome::Ignored;
+        };
         // A refund or a dispute may come before its payment.
         let early = facts.creates && !(facts.refunds.is_empty() && facts.disputes.is_empty());
         if visible || early || !changes.is_empty() {
-            Outcome::Applied { payment_id, changes }
-        } else if facts.has_payment() {
+            Outcome::Applied { payment_id, changes, raised }
+        } else if *decides {
             Outcome::Waiting
         } else {
             Outcome::Ignored
         }
+    }
+
+    /// Takes out the payments that own one of these objects. Of several that the
+    /// application registered only the one that the best object names takes part, and
+    /// the others keep what is theirs.
+    fn owned(&mut self, scope: &Scope, mut keys: BTreeSet<ObjectKey>) -> (Vec<Entry>, BTreeSet<ObjectKey>) {
+        let owned = self.owners.get(scope);
+        let owner = |key: &ObjectKey| owned.and_then(|owned| owned.get(key)).cloned();
+        let is_registered = |id: &String| self.payments.get(id).is_some_and(|e| e.facts.registration().is_some());
+        let registered = keys.iter().filter_map(owner).find(is_registered);
+        let foreign = |id: &String| registered.as_ref().is_some_and(|ours| ours != id) && is_registered(id);
+        let others: BTreeSet<ObjectKey> =
+            keys.iter().filter(|key| owner(key).as_ref().is_some_and(foreign)).cloned().collect();
+        keys.retain(|key| !others.contains(key));
+        let owners: BTreeSet<String> = keys.iter().filter_map(owner).collect();
+        let before: Vec<Entry> = owners.iter().filter_map(|id| self.take(id)).collect();
+        debug_assert_eq!(before.len(), owners.len(), "a payment that owns one of these objects was not loaded");
+        (before, keys)
+    }
+
+    /// Replaces the payments `before` by the one that `after` makes, together with the
+    /// registered one that it turns out to mean.
+    fn merge(
+        &mut self,
+        scope: &Scope,
+        keys: BTreeSet<ObjectKey>,
+        mut before: Vec<Entry>,
+        mut after: Facts,
+    ) -> Option<Merged> {
+        self.meet(scope, &mut before, &mut after);
+        let payment = after.payment(scope)?;
+        let (payment_id, visible) = (payment.id.clone(), payment.visible);
+        let known = |flag: &Flag| before.iter().any(|entry| entry.payment.flags.contains(flag));
+        let raised = payment.flags.iter().copied().filter(|flag| !known(flag)).collect();
+        self.own(scope, keys, &before, &payment);
+        let changes = self.settle(scope, before, after, payment);
+        Some(Merged { payment_id, visible, changes, raised })
     }
 
     /// Notes that the event's objects, and those of payments that turned out to be
@@ -175,7 +254,7 @@ impl Ledger {
     /// Replaces the payments `before` by the one that they turned out to be.
     fn settle(&mut self, scope: &Scope, before: Vec<Entry>, facts: Facts, payment: Payment) -> Vec<Change> {
         let mut changes = Vec::new();
-        if facts.creates {
+        if facts.is_known() {
             payment_changes(&before, &payment, &mut changes);
         }
         let mut orders: BTreeSet<String> = before.iter().filter_map(|entry| order_id(&entry.payment)).collect();
@@ -185,13 +264,17 @@ impl Ledger {
                 self.renamed.insert(entry.payment.id.clone(), payment.id.clone());
             }
         }
-        let unchanged = before.len() == 1 && before[0].facts == facts;
+        let unchanged = before.len() == 1 && before[0].facts == facts && before[0].payment == payment;
         let changed = !unchanged || before.iter().any(|entry| entry.changed);
         let payment_id = payment.id.clone();
-        self.put(Entry { scope: scope.clone(), facts, payment, changed });
+        let bookings: Vec<String> = facts.bookings.keys().cloned().collect();
+        self.put(Entry { scope: facts.scope(scope), facts, payment, changed });
         if !unchanged {
             for id in orders {
                 changes.extend(self.refresh_order(&id, &payment_id));
+            }
+            for id in bookings {
+                changes.extend(self.refresh_booking(&id, &payment_id));
             }
         }
         changes
@@ -218,6 +301,7 @@ impl Ledger {
                 payment_id: payment_id.to_owned(),
                 from,
                 to,
+                reason: None,
             })
         });
         let changed = was_changed || order != before;
@@ -238,6 +322,10 @@ impl Ledger {
 
     pub fn orders(&self) -> &BTreeMap<String, OrderEntry> {
         &self.orders
+    }
+
+    pub fn bookings(&self) -> &BTreeMap<String, BookingEntry> {
+        &self.bookings
     }
 
     /// Objects whose owner changed since they were loaded, with the owner.
@@ -265,14 +353,16 @@ fn order_id(payment: &Payment) -> Option<String> {
     payment.order_id.clone().filter(|_| payment.visible)
 }
 
-/// History begins when an endpoint that makes payments takes part: what was said
-/// before that gave no rows, so nothing can have changed *from* it.
+/// History begins when an endpoint that makes payments takes part, or the application
+/// registers one: what was said before that gave no rows, so nothing can have changed
+/// *from* it.
 fn payment_changes(before: &[Entry], payment: &Payment, changes: &mut Vec<Change>) {
-    let known: Vec<&Payment> = before.iter().filter(|entry| entry.facts.creates).map(|entry| &entry.payment).collect();
+    let known: Vec<&Payment> =
+        before.iter().filter(|entry| entry.facts.is_known()).map(|entry| &entry.payment).collect();
     let mut note = |subject, id: &str, from: Option<&'static str>, to: &'static str| {
         if from != Some(to) {
             let payment_id = payment.id.clone();
-            changes.push(Change { subject, id: id.to_owned(), payment_id, from, to });
+            changes.push(Change { subject, id: id.to_owned(), payment_id, from, to, reason: None });
         }
     };
     // Where several turn out to be one, one that differs counts, so that the last

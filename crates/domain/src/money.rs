@@ -125,6 +125,60 @@ impl Money {
     }
 }
 
+/// An exact decimal that is not negative, in one spelling: `150`, `0.5`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Decimal(String);
+
+impl Decimal {
+    /// Beyond any amount that fits a [`Minor`], and short enough to write out.
+    const DIGITS_MAX: usize = 40;
+
+    /// Reads what JSON takes for a number: `150`, `150.00`, `1.5e2`. `None` if it is
+    /// anything else, negative, or too long to be an amount.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (mantissa, ""),
+        };
+        if whole.is_empty() || !mantissa.bytes().all(|b| b.is_ascii_digit() || b == b'.') || fraction.contains('.') {
+            return None;
+        }
+        let digits = format!("{whole}{fraction}");
+        let significant = digits.trim_start_matches('0').trim_end_matches('0');
+        if significant.is_empty() {
+            return Some(Self("0".to_owned()));
+        }
+        let ending_zeros = digits.len() - digits.trim_end_matches('0').len();
+        // The value is `significant` times ten to this.
+        let power = i64::from(exponent) - fraction.len() as i64 + ending_zeros as i64;
+        let zeros = usize::try_from(power.unsigned_abs()).ok()?;
+        if significant.len() > Self::DIGITS_MAX || zeros > Self::DIGITS_MAX {
+            return None;
+        }
+        if power >= 0 {
+            return Some(Self(format!("{significant}{}", "0".repeat(zeros))));
+        }
+        let padded = format!("{significant:0>width$}", width = zeros + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - zeros);
+        Some(Self(format!("{whole}.{fraction}")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `None` if it has a digit below the minor unit or does not fit.
+    pub fn in_currency(&self, currency: Currency) -> Option<Money> {
+        Money::from_decimal(&self.0, currency)
+    }
+}
+
 /// `150.00 USD`, `500 JPY`, `1.250 KWD`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,6 +233,51 @@ mod tests {
         for (text, code, units) in cases {
             let read = Money::from_decimal(text, currency(code)).map(|m| m.amount.units());
             assert_eq!(read, units, "{text:?} {code}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_has_one_spelling() {
+        for (one, text) in [
+            ("150", "150"),
+            ("150.00", "150"),
+            ("1.5e2", "150"),
+            ("15E1", "150"),
+            ("1500e-1", "150"),
+            ("0150", "150"),
+            ("0.50", "0.5"),
+            ("5e-1", "0.5"),
+            ("0.05", "0.05"),
+            ("0", "0"),
+            ("0.00", "0"),
+            ("0e99", "0"),
+            ("00", "0"),
+            ("100.01", "100.01"),
+            ("12e+3", "12000"),
+        ] {
+            assert_eq!(Decimal::parse(one).as_ref().map(Decimal::as_str), Some(text), "{one:?}");
+        }
+        let long = "1".repeat(41);
+        for none in [
+            "",
+            "-1",
+            "-0",
+            "+1",
+            "1.",
+            ".5",
+            "1.2.3",
+            "1e",
+            "1e99999999999",
+            "1e41",
+            "1e-41",
+            "NaN",
+            "1,5",
+            " 1",
+            "0x1",
+            &long,
+            "e5",
+        ] {
+            assert_eq!(Decimal::parse(none), None, "{none:?}");
         }
     }
 

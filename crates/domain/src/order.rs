@@ -37,13 +37,6 @@ impl From<&Payment> for OrderPayment {
     }
 }
 
-impl OrderPayment {
-    /// Money was collected, whatever became of it.
-    const fn collected(&self) -> bool {
-        matches!(self.status, PaymentStatus::Paid | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded)
-    }
-}
-
 impl Order {
     /// `due` is `None` until the application registers the order: then any paid
     /// payment pays it. Payments in another currency than `due` do not count
@@ -51,9 +44,9 @@ impl Order {
     pub fn of(due: Option<Money>, payments: &[OrderPayment]) -> Self {
         let currency = due
             .map(|due| due.currency)
-            .or_else(|| payments.iter().filter(|p| p.collected()).find_map(|p| p.currency))
+            .or_else(|| payments.iter().filter(|p| p.status.is_collected()).find_map(|p| p.currency))
             .or_else(|| payments.iter().find_map(|p| p.currency));
-        let counted = || payments.iter().filter(|p| p.currency == currency && p.collected());
+        let counted = || payments.iter().filter(|p| p.currency == currency && p.status.is_collected());
         let paid: Minor = counted().map(|p| p.amount_captured).sum();
         let refunded: Minor = counted().map(|p| p.amount_refunded).sum();
         let everything_back = counted().count() > 0 && counted().all(|p| p.status == PaymentStatus::Refunded);
@@ -61,7 +54,7 @@ impl Order {
             Some(due) => counted().count() > 0 && paid >= due.amount,
             None => counted().count() > 0,
         };
-        let open = || payments.iter().filter(|p| !p.collected() && p.status != PaymentStatus::Canceled);
+        let open = || payments.iter().filter(|p| !p.status.is_collected() && p.status != PaymentStatus::Canceled);
         let payment_status = if everything_back {
             PaymentStatus::Refunded
         } else if refunded > Minor::ZERO {

@@ -10,7 +10,15 @@ use crate::intent::{Details, Failure};
 use crate::money::{Currency, Minor};
 use crate::refund::{Refund, RefundFacts, RefundStatus};
 use crate::status::text_enum;
-use crate::{DisputeStatus, Facts, PaymentStatus, Phase, Scope, Timestamp};
+use crate::registration::{Mismatch, Terms};
+use crate::{DisputeStatus, Facts, ObjectKind, PaymentStatus, Phase, Scope, Timestamp};
+
+text_enum! {
+    /// Why a payment stays pending although its gateway calls it paid.
+    HoldReason {
+        AmountMismatch = "amount_mismatch",
+    }
+}
 
 text_enum! {
     /// What a person, or a fetch from the gateway, should look at.
@@ -23,6 +31,7 @@ text_enum! {
         RefundMissing = "refund_missing",
         RefundedMoreThanCaptured = "refunded_more_than_captured",
         DisputeWonAndLost = "dispute_won_and_lost",
+        CaptureCompletedAndDeclined = "capture_completed_and_declined",
         /// The bank took the money back after success.
         ChargeFailedAfterSuccess = "charge_failed_after_success",
         CurrencyDisagrees = "currency_disagrees",
@@ -32,6 +41,12 @@ text_enum! {
         TypeDisagrees = "type_disagrees",
         /// A thin event named an object that was not fetched yet.
         NotFetched = "not_fetched",
+        /// Another amount or currency than the application registered.
+        AmountMismatch = "amount_mismatch",
+        /// A sender said failed after, or just when, it said completed.
+        FailedAfterCompleted = "failed_after_completed",
+        /// Success was stated with more than one amount.
+        AmountDisagrees = "amount_disagrees",
     }
 }
 
@@ -42,6 +57,14 @@ pub struct Payment {
     /// False while only others name it (a refund that came before its payment).
     #[serde(skip)]
     pub visible: bool,
+    /// What the application registered it under, or a generic sender called it.
+    pub transaction_id: Option<String>,
+    pub external_id: Option<String>,
+    /// It waits for a site outside of the application.
+    pub external_pending: bool,
+    /// `None` unless it waits for `POST /api/payments/{id}/release`.
+    pub hold_reason: Option<HoldReason>,
+    pub booking_id: Option<String>,
     #[serde(rename = "payment_status")]
     pub status: PaymentStatus,
     pub dispute_status: DisputeStatus,
@@ -81,18 +104,22 @@ impl Payment {
 
 /// What the refunds of a payment come to.
 #[derive(Default)]
-struct Refunded {
-    refunded: Minor,
-    in_flight: Minor,
-    missing: bool,
+pub(crate) struct Refunded {
+    pub(crate) refunded: Minor,
+    pub(crate) in_flight: Minor,
+    pub(crate) missing: bool,
 }
 
 impl Facts {
     /// `None` without any object.
     pub fn payment(&self, scope: &Scope) -> Option<Payment> {
         let id = self.payment_id(scope)?;
+        let scope = &self.scope(scope);
         let success = self.captured_at();
-        let amount = self.described(|details| details.amount);
+        let terms = self.registration().map(|(_, registration)| &registration.terms);
+        let said = |field: fn(&Terms) -> Option<String>| terms.and_then(field);
+        let Mismatch { differs, held } = self.mismatch();
+        let amount = self.paypal_captures_alone().or_else(|| self.described(|details| details.amount));
         let captured = self.captured();
         let Refunded { refunded, in_flight, missing } = self.refunded();
         let newest = self.newest();
@@ -107,11 +134,16 @@ impl Facts {
         if captured > Minor::ZERO && refunded > captured {
             flags.insert(Flag::RefundedMoreThanCaptured);
         }
+        if differs {
+            flags.insert(Flag::AmountMismatch);
+        }
         // The first that holds; disputes are told apart from it.
         let status = if refunded > Minor::ZERO && refunded >= paid_in {
             PaymentStatus::Refunded
         } else if refunded > Minor::ZERO {
             PaymentStatus::PartiallyRefunded
+        } else if held {
+            PaymentStatus::Pending
         } else if success.is_some() {
             PaymentStatus::Paid
         } else if self.canceled() {
@@ -121,21 +153,26 @@ impl Facts {
         };
         Some(Payment {
             id,
-            visible: self.creates && self.has_payment(),
+            visible: terms.is_some() || self.is_known() && self.has_payment(),
+            transaction_id: self.transaction_id(),
+            external_id: self.external_id(),
+            external_pending: self.registrations.values().any(|registration| registration.external_pending),
+            hold_reason: held.then_some(HoldReason::AmountMismatch),
+            booking_id: self.bookings.keys().next().cloned(),
             status,
             dispute_status: self.disputes.values().map(|d| d.status()).max().unwrap_or(DisputeStatus::None),
-            amount,
-            currency: self.described(|details| details.currency),
+            amount: terms.map(|terms| terms.amount).or(amount),
+            currency: terms.map(|terms| terms.currency).or_else(|| self.described(|details| details.currency)),
             amount_captured: captured,
             amount_refunded: refunded,
             amount_refunding: in_flight,
             captured_at: success,
             newest,
-            gateway_transaction_id: self.primary().map(|(_, id)| id.to_owned()),
-            order_id: self.described(|details| details.order_id.clone()),
+            gateway_transaction_id: self.gateway_transaction_id(),
+            order_id: said(|terms| terms.order_id.clone()).or_else(|| self.described(|details| details.order_id.clone())),
             customer: self.described(|details| details.customer.clone()),
             description: self.described(|details| details.description.clone()),
-            method: self.described(|details| details.method.clone()),
+            method: self.described(|details| details.method.clone()).or_else(|| said(|terms| terms.method.clone())),
             failure: self.failure().cloned(),
             failed_attempts: self.failed_attempts(),
             metadata: self.metadata(),
@@ -150,15 +187,37 @@ impl Facts {
         let intents = self.intents.values().filter_map(|intent| intent.details.get());
         let sessions = self.sessions.values().filter_map(|session| session.details.get());
         let charges = self.charges.values().filter_map(|charge| charge.details.get());
-        intents.chain(sessions).chain(charges)
+        intents.chain(sessions).chain(charges).chain(self.paypal_details()).chain(self.external_details())
     }
 
     fn described<T>(&self, field: impl Fn(&Details) -> Option<T>) -> Option<T> {
         self.details().find_map(field)
     }
 
+    /// The registered name, else what a sender of the merchant's own called it.
+    fn transaction_id(&self) -> Option<String> {
+        let registered = self.registrations.values().find_map(|registration| registration.transaction_ids.first());
+        let said = || self.externals.values().find_map(|external| external.transaction_ids.first());
+        registered.or_else(said).cloned()
+    }
+
+    fn external_id(&self) -> Option<String> {
+        let registered = self.registrations.values().find_map(|registration| registration.external_ids.first());
+        let said = || self.externals.values().find_map(|external| external.payment_ids.first());
+        registered.or_else(said).cloned()
+    }
+
+    /// The object that names the payment best, else the one that was registered.
+    fn gateway_transaction_id(&self) -> Option<String> {
+        let named = self.primary().filter(|(kind, _)| *kind != ObjectKind::External).map(|(_, id)| id);
+        let registered = || self.registrations.values().find_map(|registration| registration.gateway_ids.first());
+        named.or_else(|| registered().map(String::as_str)).map(str::to_owned)
+    }
+
+    /// The merchant's own words before the payer's.
     fn metadata(&self) -> BTreeMap<String, String> {
-        let mut merged = BTreeMap::new();
+        let registered = self.registration().map(|(_, registration)| registration.terms.metadata.clone());
+        let mut merged = registered.unwrap_or_default();
         for details in self.details() {
             for (key, value) in &details.metadata {
                 merged.entry(key.clone()).or_insert_with(|| value.clone());
@@ -171,7 +230,7 @@ impl Facts {
         let intents = self.intents.values().filter_map(|intent| intent.succeeded_at.get());
         let sessions = self.sessions.values().filter_map(|session| session.paid_at.get());
         let charges = self.charges.values().filter(|charge| !charge.failed()).filter_map(|c| c.captured_at.get());
-        intents.chain(sessions).chain(charges).min()
+        intents.chain(sessions).chain(charges).chain(self.paypal_captured_at()).chain(self.external_completed_at()).min()
     }
 
     /// Intent, session and charge speak of the same money, so the largest of the
@@ -194,7 +253,7 @@ impl Facts {
             .sum();
         let charges: Minor = self.charges.values().map(ChargeFacts::captured).sum();
         // A session's total is what was asked for; a partial capture is less.
-        [intents, charges].into_iter().max().filter(|most| *most > Minor::ZERO).unwrap_or(sessions)
+        [intents, charges, self.paypal_captured(), self.external_captured()].into_iter().max().filter(|most| *most > Minor::ZERO).unwrap_or(sessions)
     }
 
     /// Every object that stands for the payment is canceled, and there is one.
@@ -203,8 +262,10 @@ impl Facts {
             self.intents.values().all(|intent| intent.canceled_at.is_some())
         } else if !self.sessions.is_empty() {
             self.sessions.values().all(|session| session.expired)
+        } else if !self.charges.is_empty() {
+            self.charges.values().all(|charge| charge.voided)
         } else {
-            !self.charges.is_empty() && self.charges.values().all(|charge| charge.voided)
+            self.paypal_canceled()
         }
     }
 
@@ -212,18 +273,19 @@ impl Facts {
         let intents = self.intents.values().filter_map(|intent| intent.newest.get());
         let sessions = self.sessions.values().filter_map(|session| session.newest.get());
         let charges = self.charges.values().filter_map(ChargeFacts::newest);
-        intents.chain(sessions).chain(charges).max()
+        intents.chain(sessions).chain(charges).chain(self.paypal_newest()).chain(self.external_newest()).max()
     }
 
     fn failure(&self) -> Option<&Failure> {
         let of_intents = self.intents.values().find_map(|intent| intent.failure.get());
-        of_intents.or_else(|| self.charges.values().find_map(|charge| charge.failure.get()))
+        let of_charges = || self.charges.values().find_map(|charge| charge.failure.get());
+        of_intents.or_else(of_charges).or_else(|| self.paypal_failure()).or_else(|| self.external_failure())
     }
 
     fn failed_attempts(&self) -> usize {
         let of_intents = self.intents.values().flat_map(|intent| &intent.failed_attempts);
         let of_charges = self.charges.iter().filter(|(_, charge)| charge.failed()).map(|(id, _)| id);
-        of_intents.chain(of_charges).collect::<BTreeSet<_>>().len()
+        of_intents.chain(of_charges).chain(self.paypal_failed_attempts()).chain(self.external_failed_attempts()).collect::<BTreeSet<_>>().len()
     }
 
     /// A refund's charge: the one it names, else the payment's only one, else the
@@ -243,7 +305,7 @@ impl Facts {
         for id in self.charges.keys() {
             by_charge.entry(Some(id)).or_default();
         }
-        for refund in self.refunds.values() {
+        for refund in self.refunds.values().filter(|refund| self.capture_of_refund(refund).is_none()) {
             by_charge.entry(self.charge_of_refund(refund)).or_default().push(refund);
         }
         for (charge_id, refunds) in by_charge {
@@ -270,6 +332,7 @@ impl Facts {
             }
             total.in_flight = total.in_flight.plus(sum(&|status| status <= RefundStatus::RequiresAction));
         }
+        self.add_refunds_of_captures(&mut total);
         total
     }
 
@@ -305,9 +368,11 @@ impl Facts {
             raise(dispute.charges.len() > 1 || dispute.intents.len() > 1, Flag::ParentDisagrees);
             raise(dispute.type_disagrees, Flag::TypeDisagrees);
         }
+        self.paypal_flags(&mut raise);
+        self.external_flags(&mut raise);
         // A session may show the payer's own currency, and a dispute the bank's.
         let intents = self.intents.values().filter_map(|intent| intent.details.get());
-        let charges = self.charges.values().filter_map(|charge| charge.details.get());
+        let charges = self.charges.values().filter_map(|charge| charge.details.get()).chain(self.paypal_details());
         let refunds = self.refunds.values().flat_map(|refund| refund.currencies.iter().copied());
         let currencies: BTreeSet<_> =
             intents.chain(charges).filter_map(|details| details.currency).chain(refunds).collect();
@@ -320,7 +385,8 @@ impl Facts {
         let refund = |(id, facts): (&String, &RefundFacts)| Refund {
             id: scope.derived_id("rfd", id),
             gateway_refund_id: id.clone(),
-            charge_id: self.charge_of_refund(facts).map(str::to_owned),
+            charge_id: self.charge_of_refund(facts).or_else(|| self.capture_of_refund(facts)).map(str::to_owned),
+            kind: facts.kind(),
             status: facts.status(),
             amount: facts.amount(),
             currency: facts.currencies.first().copied(),
@@ -337,9 +403,9 @@ impl Facts {
             Dispute {
                 id: scope.derived_id("dsp", id),
                 gateway_dispute_id: id.clone(),
-                charge_id: facts.charges.first().cloned(),
+                charge_id: facts.charges.first().or_else(|| facts.captures.first()).cloned(),
                 status: facts.status(),
-                stage: facts.stage(),
+                stage: facts.stage_word(),
                 amount: details.amount,
                 currency: details.currency,
                 reason: details.reason,

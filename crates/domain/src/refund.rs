@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::lattice::{Earliest, Latest, is_bottom, join_by_field};
+use crate::lattice::{Earliest, Largest, Latest, is_bottom, join_by_field};
 use crate::money::{Currency, Minor};
 use crate::status::text_enum;
 
@@ -19,6 +19,15 @@ text_enum! {
         Succeeded = "succeeded",
         Canceled = "canceled",
         Failed = "failed",
+    }
+}
+
+text_enum! {
+    RefundKind {
+        /// The merchant gave it back.
+        Refund = "refund",
+        /// PayPal or a bank took it back.
+        Reversal = "reversal",
     }
 }
 
@@ -37,6 +46,15 @@ pub struct RefundFacts {
     pub charges: BTreeSet<String>,
     #[serde(skip_serializing_if = "is_bottom")]
     pub intents: BTreeSet<String>,
+    /// PayPal's captures and sales.
+    #[serde(skip_serializing_if = "is_bottom")]
+    pub captures: BTreeSet<String>,
+    #[serde(skip_serializing_if = "is_bottom")]
+    pub reversed: bool,
+    /// What PayPal counted as refunded of the capture when it told of this refund. A
+    /// witness, not the answer.
+    #[serde(skip_serializing_if = "is_bottom")]
+    pub total_refunded: Largest<Minor>,
     #[serde(skip_serializing_if = "is_bottom")]
     pub created_at: Earliest,
     #[serde(skip_serializing_if = "is_bottom")]
@@ -53,6 +71,9 @@ join_by_field!(RefundFacts {
     currencies,
     charges,
     intents,
+    captures,
+    reversed,
+    total_refunded,
     created_at,
     reason,
     failure_reason,
@@ -64,7 +85,9 @@ join_by_field!(RefundFacts {
 pub struct Refund {
     pub id: String,
     pub gateway_refund_id: String,
+    /// The charge or capture that it gives back.
     pub charge_id: Option<String>,
+    pub kind: RefundKind,
     pub status: RefundStatus,
     pub amount: Minor,
     pub currency: Option<Currency>,
@@ -78,6 +101,10 @@ impl RefundFacts {
     /// `Pending` before any status was seen.
     pub fn status(&self) -> RefundStatus {
         self.seen.last().copied().unwrap_or(RefundStatus::Pending)
+    }
+
+    pub fn kind(&self) -> RefundKind {
+        if self.reversed { RefundKind::Reversal } else { RefundKind::Refund }
     }
 
     pub fn in_flight(&self) -> bool {

@@ -43,6 +43,13 @@ text_enum! {
     }
 }
 
+impl PaymentStatus {
+    /// Whether money was collected, whatever became of it.
+    pub const fn is_collected(self) -> bool {
+        matches!(self, Self::Paid | Self::PartiallyRefunded | Self::Refunded)
+    }
+}
+
 text_enum! {
     /// In the order in which one of several disputes decides: the last wins.
     DisputeStatus {

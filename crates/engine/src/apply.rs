@@ -6,13 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::booking::BookingReason;
 use domain::lattice::Join;
-use domain::{AccountId, Facts, Outcome, retry};
+use domain::{AccountId, Change, Facts, Outcome, Subject, Timestamp, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
 use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
 use tokio::sync::{Notify, watch};
 
-use crate::Clock;
+use crate::{Clock, Settlements};
 
 /// Events in one applying transaction.
 const BATCH_MAX: u32 = 256;
@@ -47,9 +48,16 @@ impl Failure {
 }
 
 /// Applies whatever is due until `stopped`; then finishes the batch under way.
-pub(crate) async fn run(store: Store, clock: Clock, work: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    store: Store,
+    clock: Clock,
+    settlements: Settlements,
+    work: Arc<Notify>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let applier = Applier { store: &store, clock: &clock, settlements: &settlements };
     while !*stopped.borrow() {
-        let pause = match apply_due(&store, &clock).await {
+        let pause = match applier.apply_due().await {
             Ok(0) => SWEEP_INTERVAL,
             Ok(_) => continue,
             Err(error) => {
@@ -68,36 +76,112 @@ pub(crate) async fn run(store: Store, clock: Clock, work: Arc<Notify>, mut stopp
 /// Gives each account that has something due a turn. Returns how many
 /// events were settled or failed; an error when the database is away.
 pub async fn apply_due(store: &Store, clock: &Clock) -> store::Result<usize> {
-    let mut count = 0;
-    for account in store.accounts_due(clock.now()).await? {
-        match apply_account(store, clock, &account).await {
-            Ok(applied) => count += applied,
-            // What is wrong with one account's rows holds up no other account.
-            Err(error @ store::Error::Corrupt { .. }) => {
-                tracing::error!(%account, %error, "applying this account is held up");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
+    Applier { store, clock, settlements: &Settlements::default() }.apply_due().await
 }
 
-/// While one batch is written, the next is read.
-async fn apply_account(store: &Store, clock: &Clock, account: &AccountId) -> store::Result<usize> {
-    let mut count = 0;
-    let mut batch = Batch::read(store, clock, account, Place::START).await?;
-    while let Some(last) = batch.last {
-        count += batch.len();
-        if count >= TURN_MAX {
-            apply_batch(store, clock, account, batch).await?;
-            break;
+/// What applying needs.
+#[derive(Clone, Copy)]
+struct Applier<'a> {
+    store: &'a Store,
+    clock: &'a Clock,
+    /// Is told of every event that was settled or failed.
+    settlements: &'a Settlements,
+}
+
+impl Applier<'_> {
+    async fn apply_due(self) -> store::Result<usize> {
+        let mut count = 0;
+        for account in self.store.accounts_due(self.clock.now()).await? {
+            match self.apply_account(&account).await {
+                Ok(applied) => count += applied,
+                // What is wrong with one account's rows holds up no other account.
+                Err(error @ store::Error::Corrupt { .. }) => {
+                    tracing::error!(%account, %error, "applying this account is held up");
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let next = Batch::read(store, clock, account, last);
-        let (applied, next) = tokio::join!(apply_batch(store, clock, account, batch), next);
-        applied?;
-        batch = next?;
+        Ok(count)
     }
-    Ok(count)
+
+    /// While one batch is written, the next is read.
+    async fn apply_account(self, account: &AccountId) -> store::Result<usize> {
+        let Self { store, clock, .. } = self;
+        let mut count = 0;
+        let mut batch = Batch::read(store, clock, account, Place::START).await?;
+        while let Some(last) = batch.last {
+            count += batch.len();
+            if count >= TURN_MAX {
+                self.apply_batch(account, batch).await?;
+                break;
+            }
+            let next = Batch::read(store, clock, account, last);
+            let (applied, next) = tokio::join!(self.apply_batch(account, batch), next);
+            applied?;
+            batch = next?;
+        }
+        Ok(count)
+    }
+
+    async fn apply_batch(self, account: &AccountId, batch: Batch) -> store::Result<()> {
+        let Batch { events, prepared, unreadable, last: _ } = batch;
+        for (event, failure) in unreadable {
+            self.fail(account, &event, failure).await?;
+        }
+        match apply(self.store, self.clock, account, prepared).await {
+            Ok(settled) => {
+                for (event, settled) in events.iter().zip(&settled) {
+                    log_settled(event, settled);
+                }
+                self.settlements.settled(events.iter().map(|event| event.event_id.as_str()));
+                Ok(())
+            }
+            Err(failure) if failure.is_outage() => outage(failure),
+            // One of them poisons the batch: apart, each succeeds or fails by itself.
+            Err(_) => {
+                for event in &events {
+                    self.apply_alone(account, event).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn apply_alone(self, account: &AccountId, event: &Claimed) -> store::Result<()> {
+        let applied = match prepare(event) {
+            Ok(ready) => apply(self.store, self.clock, account, vec![ready]).await,
+            Err(failure) => Err(failure),
+        };
+        match applied {
+            Ok(settled) => {
+                settled.iter().for_each(|settled| log_settled(event, settled));
+                self.settlements.settled(std::iter::once(event.event_id.as_str()));
+            }
+            Err(failure) if failure.is_outage() => return outage(failure),
+            Err(failure) => self.fail(account, event, failure).await?,
+        }
+        Ok(())
+    }
+
+    async fn fail(self, account: &AccountId, event: &Claimed, failure: Failure) -> store::Result<()> {
+        let number = event.attempts + 1;
+        let now = self.clock.now();
+        let retry_at = retry::backoff_micros(number, fastrand::f64()).map(|micros| now.plus_micros(micros));
+        let error = failure.to_string();
+        if retry_at.is_some() {
+            tracing::warn!(event_id = event.event_id, attempt = number, error, "Applying failed, will try again");
+        } else {
+            tracing::error!(
+                event_id = event.event_id,
+                attempt = number,
+                error,
+                "Applying failed for good: event is dead"
+            );
+        }
+        self.store.fail(account, Attempt { seq: event.seq, number, error, retry_at }, now).await?;
+        self.settlements.settled(std::iter::once(event.event_id.as_str()));
+        Ok(())
+    }
 }
 
 /// Claimed events and what they state.
@@ -132,42 +216,6 @@ impl Batch {
     }
 }
 
-async fn apply_batch(store: &Store, clock: &Clock, account: &AccountId, batch: Batch) -> store::Result<()> {
-    let Batch { events, prepared, unreadable, last: _ } = batch;
-    for (event, failure) in unreadable {
-        fail(store, clock, account, &event, failure).await?;
-    }
-    match apply(store, clock, account, prepared).await {
-        Ok(settled) => {
-            for (event, settled) in events.iter().zip(&settled) {
-                log_settled(event, settled);
-            }
-            Ok(())
-        }
-        Err(failure) if failure.is_outage() => outage(failure),
-        // One of them poisons the batch: apart, each succeeds or fails by itself.
-        Err(_) => {
-            for event in &events {
-                apply_alone(store, clock, account, event).await?;
-            }
-            Ok(())
-        }
-    }
-}
-
-async fn apply_alone(store: &Store, clock: &Clock, account: &AccountId, event: &Claimed) -> store::Result<()> {
-    let applied = match prepare(event) {
-        Ok(ready) => apply(store, clock, account, vec![ready]).await,
-        Err(failure) => Err(failure),
-    };
-    match applied {
-        Ok(settled) => settled.iter().for_each(|settled| log_settled(event, settled)),
-        Err(failure) if failure.is_outage() => return outage(failure),
-        Err(failure) => fail(store, clock, account, event, failure).await?,
-    }
-    Ok(())
-}
-
 fn outage(failure: Failure) -> store::Result<()> {
     match failure {
         Failure::Store(error) => Err(error),
@@ -192,26 +240,35 @@ fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
     let gateway =
         Gateway::parse(&event.scope.gateway).ok_or_else(|| Failure::UnknownGateway(event.scope.gateway.clone()))?;
     let bodies = std::iter::once(&event.body).chain(&event.renderings).map(Vec::as_slice);
-    let statement = state(gateway, bodies, event.creates)?;
-    Ok(Prepared::new(event, statement.facts, statement.object_id, statement.needs_fetch)?)
+    let Statement { mut facts, object_id, needs_fetch } = state(gateway, bodies, event.received_at, event.creates)?;
+    facts.holds_mismatch = event.holds_mismatch && !facts.is_empty();
+    let decides = gateway.decides(&event.event_type) && facts.has_statement();
+    Ok(Prepared::new(event, facts, object_id, needs_fetch, decides)?)
 }
 
 /// What an event states in all of its renderings. A panic is the event's failure.
-fn state<'a>(gateway: Gateway, bodies: impl Iterator<Item = &'a [u8]>, creates: bool) -> Result<Statement, Failure> {
+fn state<'a>(
+    gateway: Gateway,
+    bodies: impl Iterator<Item = &'a [u8]>,
+    received_at: Timestamp,
+    creates: bool,
+) -> Result<Statement, Failure> {
     let mut whole = Statement::default();
     for body in bodies {
-        let statement = catch_unwind(AssertUnwindSafe(|| gateway.normalise(body))).map_err(|_| Failure::Panicked)??;
+        let normalise = AssertUnwindSafe(|| gateway.normalise(body, received_at));
+        let statement = catch_unwind(normalise).map_err(|_| Failure::Panicked)??;
         whole.facts.join(statement.facts);
         whole.object_id = whole.object_id.or(statement.object_id);
         whole.needs_fetch |= statement.needs_fetch;
     }
     whole.facts.creates = creates && !whole.facts.is_empty();
+    whole.facts.note_names();
     Ok(whole)
 }
 
 /// As [`state`], for bodies that were applied before; `None` if they cannot be read.
-pub(crate) fn restate(gateway: Gateway, bodies: &[Vec<u8>], creates: bool) -> Option<Facts> {
-    state(gateway, bodies.iter().map(Vec::as_slice), creates).ok().map(|statement| statement.facts)
+pub(crate) fn restate(gateway: Gateway, bodies: &[Vec<u8>], received_at: Timestamp, creates: bool) -> Option<Facts> {
+    state(gateway, bodies.iter().map(Vec::as_slice), received_at, creates).ok().map(|statement| statement.facts)
 }
 
 /// What applying these events would do, without doing it. Pairs of an event's id
@@ -223,28 +280,10 @@ pub async fn preview(store: &Store, account: &AccountId, claimed: &[Claimed]) ->
     Ok(event_ids.into_iter().zip(outcomes).collect())
 }
 
-async fn fail(
-    store: &Store,
-    clock: &Clock,
-    account: &AccountId,
-    event: &Claimed,
-    failure: Failure,
-) -> store::Result<()> {
-    let number = event.attempts + 1;
-    let now = clock.now();
-    let retry_at = retry::backoff_micros(number, fastrand::f64()).map(|micros| now.plus_micros(micros));
-    let error = failure.to_string();
-    if retry_at.is_some() {
-        tracing::warn!(event_id = event.event_id, attempt = number, error, "Applying failed, will try again");
-    } else {
-        tracing::error!(event_id = event.event_id, attempt = number, error, "Applying failed for good: event is dead");
-    }
-    store.fail(account, Attempt { seq: event.seq, number, error, retry_at }, now).await
-}
-
+/// One line for the event, and one for each thing that changed or needs a look.
 fn log_settled(event: &Claimed, settled: &Settled) {
     let Settled::Done(outcome) = settled else { return };
-    let (outcome, payment_id) = match outcome {
+    let (word, payment_id) = match outcome {
         Outcome::Applied { payment_id, .. } => ("applied", payment_id.as_str()),
         Outcome::Ignored => ("ignored", ""),
         Outcome::Waiting => ("waiting", ""),
@@ -253,9 +292,39 @@ fn log_settled(event: &Claimed, settled: &Settled) {
         event_id = event.event_id,
         endpoint = event.endpoint,
         account = %event.scope.account,
-        outcome,
+        outcome = word,
         payment_id,
         "Processing webhook event: {}",
         event.event_type
+    );
+    let Outcome::Applied { changes, raised, .. } = outcome else { return };
+    for flag in raised {
+        tracing::warn!(event_id = event.event_id, account = %event.scope.account, payment_id, flag = flag.as_str(),
+            "A payment needs a look: {flag}");
+    }
+    changes.iter().for_each(|change| log_change(event, change));
+}
+
+fn log_change(event: &Claimed, change: &Change) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return; // Spares making up what nobody reads.
+    }
+    let id = &change.id;
+    let message = match (change.subject, change.to, change.reason) {
+        (Subject::Booking, "confirmed", _) => format!("Booking {id} confirmed successfully via webhook"),
+        (Subject::Booking, "cancelled", Some(BookingReason::DatesUnavailable)) => {
+            format!("Booking {id} cancelled due to availability conflict")
+        }
+        (subject, to, _) => format!("The {} {id} is {to}", subject.as_str().replace('_', " ")),
+    };
+    tracing::info!(
+        event_id = event.event_id,
+        account = %event.scope.account,
+        payment_id = change.payment_id,
+        subject = change.subject.as_str(),
+        id,
+        from = change.from,
+        to = change.to,
+        "{message}"
     );
 }

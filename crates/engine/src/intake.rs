@@ -8,7 +8,7 @@ use store::{NewEvent, Receipt, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::Clock;
+use crate::{Clock, Settled, Settlements};
 
 /// Deliveries in one transaction.
 const BATCH_MAX: usize = 256;
@@ -26,6 +26,7 @@ const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub struct Intake {
     queue: mpsc::Sender<Submission>,
     bytes: Arc<Semaphore>,
+    settlements: Settlements,
 }
 
 /// Nothing was stored; the sender has to come again.
@@ -45,12 +46,17 @@ pub struct Submission {
     _bytes: OwnedSemaphorePermit,
 }
 
-pub(crate) fn channel() -> (Intake, mpsc::Receiver<Submission>) {
+pub(crate) fn channel(settlements: Settlements) -> (Intake, mpsc::Receiver<Submission>) {
     let (queue, inbox) = mpsc::channel(QUEUE_LEN_MAX);
-    (Intake { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, inbox)
+    (Intake { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), settlements }, inbox)
 }
 
 impl Intake {
+    /// To wait until an event is applied, not just stored; ask before it is submitted.
+    pub fn settlement_of(&self, event_id: &str) -> Settled {
+        self.settlements.wait_for(event_id)
+    }
+
     /// Returns once the delivery is on disk. Never waits for room: a full queue
     /// refuses at once, so that the sender learns it while it still listens.
     pub async fn submit(&self, event: NewEvent) -> Result<Receipt, Refused> {

@@ -2,9 +2,11 @@
 //! in [`apply`], and [`sweep`] keeps the database in shape.
 
 pub mod apply;
+pub mod clients;
 pub mod clock;
 pub mod intake;
 pub mod rebuild;
+pub mod settlements;
 pub mod sweep;
 
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use tokio::task::JoinSet;
 
 pub use clock::Clock;
 pub use intake::{Intake, Refused};
+pub use settlements::{Settled, Settlements};
 
 /// A connection that does not end keeps the way in open; it is cut off after this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,10 +37,11 @@ impl Engine {
     pub fn start(store: Store, clock: Clock) -> Self {
         let (stop, stopped) = watch::channel(false);
         let work = Arc::new(Notify::new());
-        let (intake, inbox) = intake::channel();
+        let settlements = Settlements::default();
+        let (intake, inbox) = intake::channel(settlements.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(intake::run(store.clone(), clock.clone(), inbox, work.clone()));
-        tasks.spawn(apply::run(store.clone(), clock, work, stopped.clone()));
+        tasks.spawn(apply::run(store.clone(), clock, settlements, work, stopped.clone()));
         tasks.spawn(sweep::run(store, stopped));
         Self { intake, stop, tasks }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::ledger::{Entry, OrderEntry};
-use domain::{AccountId, EventFacts, Ledger};
+use domain::{AccountId, EventFacts, Ledger, Mode, Scope};
 use gateways::Gateway;
 use store::{Store, StoredOrder, StoredPayment};
 
@@ -25,6 +25,7 @@ pub struct Comparison {
     pub events: u64,
     pub payments: u64,
     pub orders: u64,
+    pub bookings: u64,
     pub differences: Vec<Difference>,
 }
 
@@ -38,12 +39,14 @@ pub async fn check(store: &Store) -> store::Result<Comparison> {
         let ledger = derive(store, &account, &mut comparison).await?;
         compare_payments(store, &account, &ledger, &mut comparison).await?;
         compare_orders(store, &account, &ledger, &mut comparison).await?;
+        compare_bookings(store, &account, &ledger, &mut comparison).await?;
     }
     Ok(comparison)
 }
 
 async fn derive(store: &Store, account: &AccountId, comparison: &mut Comparison) -> store::Result<Ledger> {
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::of_inputs();
+    put_registered(store, account, &mut ledger).await?;
     let mut after = 0;
     loop {
         let page = store.statements(account, after, PAGE).await?;
@@ -51,12 +54,77 @@ async fn derive(store: &Store, account: &AccountId, comparison: &mut Comparison)
         after = last.seq;
         for statement in page {
             let gateway = Gateway::parse(&statement.scope.gateway);
-            let from_bodies = gateway
-                .filter(|_| !statement.bodies.is_empty())
-                .and_then(|gateway| crate::apply::restate(gateway, &statement.bodies, statement.creates));
-            let facts = from_bodies.unwrap_or(statement.facts);
-            ledger.apply(&EventFacts { scope: statement.scope, facts });
+            let from_bodies = gateway.filter(|_| !statement.bodies.is_empty()).and_then(|gateway| {
+                crate::apply::restate(gateway, &statement.bodies, statement.received_at, statement.creates)
+            });
+            let holds_mismatch = statement.facts.holds_mismatch;
+            let mut facts = from_bodies.unwrap_or(statement.facts);
+            facts.holds_mismatch = holds_mismatch;
+            ledger.apply(&EventFacts { scope: statement.scope, facts, decides: false });
             comparison.events += 1;
+        }
+    }
+}
+
+/// What the application registered, before anything that gateways said of it: the end is
+/// the same.
+async fn put_registered(store: &Store, account: &AccountId, ledger: &mut Ledger) -> store::Result<()> {
+    let mut after = String::new();
+    loop {
+        let page = store.stored_orders(account, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        for order in page {
+            if let Some(due) = order.due {
+                ledger.register_order(&order.id, due);
+            }
+        }
+    }
+    after.clear();
+    loop {
+        let page = store.stored_bookings(account, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        for booking in page {
+            ledger.register_booking(&booking.id, booking.inputs);
+        }
+    }
+    after.clear();
+    let nowhere = Scope { account: account.clone(), gateway: String::new(), mode: Mode::Live };
+    loop {
+        let page = store.registrations(account, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after.clone_from(last);
+        for (id, registration) in page {
+            ledger.register(&nowhere, &id, registration);
+        }
+    }
+}
+
+async fn compare_bookings(
+    store: &Store,
+    account: &AccountId,
+    ledger: &Ledger,
+    comparison: &mut Comparison,
+) -> store::Result<()> {
+    let mut after = String::new();
+    loop {
+        let page = store.stored_bookings(account, &after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.id);
+        for stored in page {
+            comparison.bookings += 1;
+            let derived = ledger.bookings().get(&stored.id).filter(|entry| entry.inputs.claim == stored.inputs.claim);
+            let describe = |status: &str, payment_status: &str| format!("{status}, payment {payment_status}");
+            let derived = derived.map_or_else(
+                || "another claim".to_owned(),
+                |entry| describe(entry.booking.status.as_str(), entry.booking.payment_status.as_str()),
+            );
+            let subject = format!("booking {}", stored.id);
+            let stored = describe(&stored.status, &stored.payment_status);
+            if derived != stored {
+                comparison.differences.push(Difference { account: account.clone(), subject, stored, derived });
+            }
         }
     }
 }
@@ -124,8 +192,6 @@ async fn compare_orders(
     ledger: &Ledger,
     comparison: &mut Comparison,
 ) -> store::Result<()> {
-    // What is due was registered, not derived: it is taken as it is stored.
-    let mut derived = ledger.clone();
     let mut seen = std::collections::BTreeSet::new();
     let mut after = String::new();
     loop {
@@ -134,8 +200,7 @@ async fn compare_orders(
         after.clone_from(&last.id);
         for stored in page {
             comparison.orders += 1;
-            derived.load_order(stored.id.clone(), stored.due);
-            let order = derived.orders().get(&stored.id).and_then(|entry| derived_order(&stored, entry));
+            let order = ledger.orders().get(&stored.id).and_then(|entry| derived_order(&stored, entry));
             if order.as_ref() != Some(&stored) {
                 comparison.differences.push(Difference {
                     account: account.clone(),

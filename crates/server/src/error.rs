@@ -1,8 +1,11 @@
 //! Errors of the API, as `application/problem+json` (RFC 9457).
 
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+
+/// When to come again after a refusal that is ours, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// `code` is contract; `detail` is for people. What went wrong inside is logged
 /// and never sent.
@@ -39,6 +42,37 @@ impl ApiError {
         "several accounts have an order of this id; say which with `account`",
     );
 
+    pub const PAYMENT_AMBIGUOUS: Self = Self::fixed(
+        StatusCode::CONFLICT,
+        "payment_ambiguous",
+        "several accounts have a payment of this id; say which with `account`",
+    );
+    pub const RESOURCE_NOT_FOUND: Self =
+        Self::fixed(StatusCode::NOT_FOUND, "resource_not_found", "there is no such resource");
+    pub const BOOKING_NOT_FOUND: Self =
+        Self::fixed(StatusCode::NOT_FOUND, "booking_not_found", "there is no such booking");
+    pub const BOOKING_AMBIGUOUS: Self = Self::fixed(
+        StatusCode::CONFLICT,
+        "booking_ambiguous",
+        "several accounts have a booking of this id; say which with `account`",
+    );
+    pub const CURRENCY_MISMATCH: Self = Self::fixed(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "currency_mismatch",
+        "a payment is registered in the currency of its order",
+    );
+    pub const AMOUNT_UNKNOWN: Self = Self::fixed(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "amount_unknown",
+        "say the payment's amount and currency: nobody registered what is due for its order",
+    );
+    pub const BODY_TOO_LARGE: Self =
+        Self::fixed(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is larger than 256 KiB");
+    pub const BODY_TOO_SLOW: Self =
+        Self::fixed(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time");
+    pub const CROWDED: Self =
+        Self::fixed(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too much is coming in at once; try again");
+
     const fn fixed(status: StatusCode, code: &'static str, detail: &'static str) -> Self {
         Self { status, code, detail: std::borrow::Cow::Borrowed(detail) }
     }
@@ -46,6 +80,28 @@ impl ApiError {
     /// The request is not understood; `detail` says what to change.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code: "bad_request", detail: detail.into().into() }
+    }
+}
+
+/// Why nothing was registered.
+impl From<store::Refusal> for ApiError {
+    fn from(refusal: store::Refusal) -> Self {
+        use store::{Noun, Refusal};
+        let (status, code) = match &refusal {
+            Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+            Refusal::Differs(Noun::Order) => (StatusCode::CONFLICT, "order_exists"),
+            Refusal::Differs(Noun::Payment) => (StatusCode::CONFLICT, "payment_exists"),
+            Refusal::Differs(Noun::Resource) => (StatusCode::CONFLICT, "resource_exists"),
+            Refusal::Differs(Noun::Booking) => (StatusCode::CONFLICT, "booking_exists"),
+            Refusal::NameTaken(_) => (StatusCode::CONFLICT, "reference_taken"),
+            Refusal::SessionTaken => (StatusCode::CONFLICT, "session_taken"),
+            Refusal::NotHeld => (StatusCode::CONFLICT, "payment_not_held"),
+            Refusal::Missing(Noun::Order) => (StatusCode::NOT_FOUND, "order_not_found"),
+            Refusal::Missing(Noun::Payment) => (StatusCode::NOT_FOUND, "payment_not_found"),
+            Refusal::Missing(Noun::Resource) => (StatusCode::NOT_FOUND, "resource_not_found"),
+            Refusal::Missing(Noun::Booking) => (StatusCode::NOT_FOUND, "booking_not_found"),
+        };
+        Self { status, code, detail: refusal.to_string().into() }
     }
 }
 
@@ -74,6 +130,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, content_type, body.to_string()).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         response
     }

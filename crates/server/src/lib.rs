@@ -5,9 +5,15 @@
 
 pub mod api;
 pub mod auth;
+mod body;
+pub mod client_address;
+mod door;
 pub mod endpoint;
 pub mod error;
-pub mod ingress;
+mod ingress;
+pub mod limits;
+mod refusal;
+mod reply;
 pub mod router;
 pub mod serve;
 
@@ -15,13 +21,14 @@ use std::sync::Arc;
 
 use engine::{Clock, Intake};
 use store::Store;
-use tokio::sync::Semaphore;
 
+use body::{BODIES_BYTES_MAX, BodyMemory};
+use endpoint::InForce;
+use limits::{Limiter, Throttle};
+
+pub use api::config::PublicConfig;
 pub use endpoint::{Endpoint, Endpoints};
 pub use router::router;
-
-/// Bytes of bodies that may be on their way in, over all senders together.
-const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What handlers need. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -29,14 +36,31 @@ pub struct App {
     pub store: Store,
     pub intake: Intake,
     pub clock: Clock,
-    pub endpoints: Arc<Endpoints>,
-    /// What is left of `BODIES_BYTES_MAX`.
-    pub(crate) body_bytes: Arc<Semaphore>,
+    pub endpoints: Arc<InForce>,
+    pub public: Arc<PublicConfig>,
+    bodies: Arc<BodyMemory>,
+    limiter: Arc<Limiter>,
+    /// Lines about those who keep sending what nobody signed.
+    unsigned: Arc<Throttle>,
 }
 
 impl App {
     pub fn new(store: Store, intake: Intake, clock: Clock, endpoints: Endpoints) -> Self {
-        let body_bytes = Arc::new(Semaphore::new(BODIES_BYTES_MAX));
-        Self { store, intake, clock, endpoints: Arc::new(endpoints), body_bytes }
+        Self {
+            store,
+            intake,
+            clock,
+            endpoints: Arc::new(InForce::new(endpoints)),
+            public: Arc::default(),
+            bodies: Arc::new(BodyMemory::new(BODIES_BYTES_MAX)),
+            limiter: Arc::default(),
+            unsigned: Arc::default(),
+        }
+    }
+
+    /// As it is, with what everybody may know.
+    #[must_use]
+    pub fn with_public(self, public: PublicConfig) -> Self {
+        Self { public: Arc::new(public), ..self }
     }
 }

@@ -29,6 +29,9 @@ pub struct NewEvent {
     pub received_at: Timestamp,
     pub body: Bytes,
     body_hash: Hash,
+    /// Whether the endpoint holds a payment of another amount than the registered one.
+    holds_mismatch: bool,
+    transmission_id: Option<String>,
 }
 
 impl NewEvent {
@@ -66,7 +69,20 @@ impl NewEvent {
             received_at,
             body,
             body_hash,
+            holds_mismatch: false,
+            transmission_id: None,
         }
+    }
+
+    /// Its endpoint holds a payment of another amount than the registered one.
+    pub fn holding_mismatch(self, holds: bool) -> Self {
+        Self { holds_mismatch: holds, ..self }
+    }
+
+    /// Its signature does not bind the body: the first body of a transmission is the one,
+    /// and another is refused as [`Receipt::Forged`].
+    pub fn of_transmission(self, id: Option<String>) -> Self {
+        Self { transmission_id: id, ..self }
     }
 
     fn identity(&self) -> Identity<'_> {
@@ -87,13 +103,15 @@ pub enum Receipt {
     Duplicate,
     /// New, kept, and not to be applied.
     Ignored,
+    /// Not stored: its transmission came with another body before.
+    Forged,
 }
 
 const INSERT_EVENT: &str =
     "INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
                         gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
-                        batch, body_hash)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18)";
+                        batch, body_hash, holds_mismatch)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18, ?19)";
 const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, true, ?)";
 
 impl Store {
@@ -169,7 +187,9 @@ fn accept_for(
     let mut repeats: Vec<usize> = Vec::new();
     for (index, event) in events.iter().enumerate() {
         let identity = event.identity();
-        if let Some(stored) = known.iter().find(|(key, _)| key.matches(identity)).map(|(_, stored)| stored) {
+        if is_forged(connection, account, event)? {
+            receipts.push(Receipt::Forged);
+        } else if let Some(stored) = known.iter().find(|(key, _)| key.matches(identity)).map(|(_, stored)| stored) {
             receipts.push(if stored.is_done_with(event) { Receipt::Duplicate } else { Receipt::Again });
             repeats.push(index);
         } else if let Some(first) = seen.get(&identity) {
@@ -202,6 +222,18 @@ fn accept_for(
     let link = params![account.as_str(), chain::WRITER, number, now.micros(), count, &previous[..], &hash[..]];
     connection.prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(link)?;
     Ok(receipts)
+}
+
+/// Whether its transmission came with another body before; notes the body otherwise.
+fn is_forged(connection: &Connection, account: &AccountId, event: &NewEvent) -> Result<bool> {
+    let Some(id) = &event.transmission_id else { return Ok(false) };
+    let sql =
+        "INSERT OR IGNORE INTO transmission (account, transmission_id, body_hash, received_at) VALUES (?, ?, ?, ?)";
+    let row = params![account.as_str(), id, &event.body_hash[..], event.received_at.micros()];
+    connection.prepare_cached(sql)?.execute(row)?;
+    let sql = "SELECT body_hash <> ? FROM transmission WHERE account = ? AND transmission_id = ?";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row(params![&event.body_hash[..], account.as_str(), id], |row| row.get(0))?)
 }
 
 fn link(seq: i64, event: &NewEvent) -> Link<'_> {
@@ -301,6 +333,7 @@ fn insert_events(connection: &Connection, number: i64, new: &[(i64, &NewEvent)])
             chain::WRITER,
             number,
             &event.body_hash[..],
+            event.holds_mismatch,
         ])?;
         bodies.execute(params![seq, &event.body[..]])?;
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::money::Minor;
-use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Mode, Money, ObjectKey, Outcome, Scope, Timestamp};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use domain::{AccountId, Currency, EventFacts, Facts, Mode, Money, Outcome, Scope, Timestamp};
+use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::write::{self, Numbers};
+use crate::load::{Loader, WorkingSet};
+use crate::write;
 use crate::{Claimed, Error, EventState, Result, Store};
 
 /// A claimed event and what it states.
@@ -24,9 +25,16 @@ pub struct Prepared {
 
 impl Prepared {
     /// Renders what will be stored, which is work: do it beside the writer.
-    pub fn new(event: &Claimed, facts: Facts, object_id: Option<String>, needs_fetch: bool) -> Result<Self> {
+    /// `decides`: whether the event confirms or fails a payment.
+    pub fn new(
+        event: &Claimed,
+        facts: Facts,
+        object_id: Option<String>,
+        needs_fetch: bool,
+        decides: bool,
+    ) -> Result<Self> {
         let text = write::facts_text(&facts)?;
-        let facts = EventFacts { scope: event.scope.clone(), facts };
+        let facts = EventFacts { scope: event.scope.clone(), facts, decides };
         Ok(Self { seq: event.seq, due_at: event.due_at, facts, object_id, needs_fetch, text })
     }
 }
@@ -106,13 +114,6 @@ fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now
     Ok(transaction.commit()?)
 }
 
-/// Payments and orders in memory, and the payments' numbers.
-#[derive(Debug, Default)]
-struct WorkingSet {
-    ledger: Ledger,
-    numbers: Numbers,
-}
-
 fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let untaken = untaken(&transaction, account, batch)?;
@@ -130,10 +131,7 @@ fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], n
             Settled::Taken => None,
         })
         .collect();
-    write::state(&transaction, account, &ledger, &mut numbers, now)?;
-    write::renames(&transaction, account, &ledger, &numbers)?;
-    write::events(&transaction, account, &done, &ledger, &numbers, now)?;
-    write::history(&transaction, account, &done, &ledger, &numbers, now)?;
+    write::all(&transaction, account, &ledger, &mut numbers, &[], &done, now)?;
     transaction.commit()?;
     Ok(settled)
 }
@@ -154,82 +152,9 @@ fn untaken(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> 
 
 /// Everything that the batch can touch.
 fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<WorkingSet> {
-    let mut working_set = WorkingSet::default();
-    let WorkingSet { ledger, numbers } = &mut working_set;
-    let mut payment_ids = BTreeSet::new();
-    let keys: BTreeSet<(&Scope, ObjectKey)> = batch
-        .iter()
-        .flat_map(|event| event.facts.facts.keys().into_iter().map(|key| (&event.facts.scope, key)))
-        .collect();
-    let sql = "SELECT payment_id FROM gateway_object
-               WHERE account = ? AND gateway = ? AND mode = ? AND object_id = ? AND kind = ?";
-    let mut owner = connection.prepare_cached(sql)?;
-    for (scope, key) in keys {
-        let object = params![account.as_str(), scope.gateway, scope.mode.as_str(), key.id, key.kind.as_str()];
-        if let Some(payment_id) = owner.query_row(object, |row| row.get::<_, String>(0)).optional()? {
-            payment_ids.insert(payment_id.clone());
-            ledger.load_owner(scope.clone(), key, payment_id);
-        }
-    }
-    let by_id = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND id = ?";
-    load_payments(connection, account, by_id, &payment_ids, ledger, numbers)?;
-    if let Some(id) = payment_ids.iter().find(|id| !ledger.payments().contains_key(*id)) {
-        return Err(Error::corrupt("payment", id, "objects of the gateway belong to it, but it is not there"));
-    }
-    load_orders(connection, account, batch, ledger, numbers)?;
-    Ok(working_set)
-}
-
-/// Orders that the batch's payments belong to, or may come to belong to, with all
-/// of their payments.
-fn load_orders(
-    connection: &Connection,
-    account: &AccountId,
-    batch: &[Prepared],
-    ledger: &mut Ledger,
-    numbers: &mut Numbers,
-) -> Result<()> {
-    let loaded = ledger.payments().values().map(|entry| &entry.facts);
-    let named = loaded.chain(batch.iter().map(|event| &event.facts.facts)).flat_map(Facts::order_ids);
-    let order_ids: BTreeSet<String> = named.map(str::to_owned).collect();
-    let by_order = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND order_id = ?";
-    load_payments(connection, account, by_order, &order_ids, ledger, numbers)?;
-    let sql = "SELECT amount_due, currency FROM merchant_order WHERE account = ? AND id = ?";
-    let mut order = connection.prepare_cached(sql)?;
-    for id in order_ids {
-        let stored = order.query_row(params![account.as_str(), id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((amount, currency)) = stored {
-            let due = read_due(amount, currency, &id)?;
-            ledger.load_order(id, due);
-        }
-    }
-    Ok(())
-}
-
-fn load_payments(
-    connection: &Connection,
-    account: &AccountId,
-    sql: &str,
-    keys: &BTreeSet<String>,
-    ledger: &mut Ledger,
-    numbers: &mut Numbers,
-) -> Result<()> {
-    let mut statement = connection.prepare_cached(sql)?;
-    for key in keys {
-        let mut rows = statement.query(params![account.as_str(), key])?;
-        while let Some(row) = rows.next()? {
-            let id: String = row.get(1)?;
-            if numbers.contains_key(&id) {
-                continue;
-            }
-            let mode: String = row.get(3)?;
-            let scope = read_scope(account, row.get(2)?, &mode, "payment", &id)?;
-            let facts = row.get_ref(4)?.as_str().map_err(|error| Error::corrupt("payment", &id, error))?;
-            ledger.load_payment(scope, read_facts(facts, "payment", &id)?);
-            numbers.insert(id, row.get(0)?);
-        }
-    }
-    Ok(())
+    let mut loader = Loader::new(connection, account);
+    loader.events(batch.iter().map(|event| &event.facts))?;
+    loader.finish()
 }
 
 pub(crate) fn read_scope(

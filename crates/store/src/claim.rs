@@ -15,6 +15,8 @@ pub struct Claimed {
     pub event_type: String,
     pub endpoint: String,
     pub creates: bool,
+    /// Whether its endpoint holds a payment of another amount than the registered one.
+    pub holds_mismatch: bool,
     /// That failed so far.
     pub attempts: u32,
     pub received_at: Timestamp,
@@ -47,11 +49,11 @@ impl Claimed {
 }
 
 const DUE: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
-           e.received_at, e.due_at, b.body
+           e.received_at, e.due_at, b.body, e.holds_mismatch
     FROM event e JOIN event_body b ON b.seq = e.seq
     WHERE e.account = ?1 AND (e.due_at, e.seq) > (?2, ?3) AND e.due_at <= ?4 ORDER BY e.due_at, e.seq LIMIT ?5";
 const OF_SEQS: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
-           e.received_at, e.due_at, b.body
+           e.received_at, e.due_at, b.body, e.holds_mismatch
     FROM json_each(?2) k CROSS JOIN event e ON e.seq = k.value JOIN event_body b ON b.seq = e.seq
     WHERE e.account = ?1 AND NOT (e.state = 'ignored' AND e.error IS NOT NULL) ORDER BY e.seq";
 
@@ -140,6 +142,7 @@ fn event(account: &AccountId, row: &Row<'_>) -> Result<Claimed> {
         received_at: Timestamp::from_micros(row.get(8)?),
         due_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_micros),
         body: row.get(10)?,
+        holds_mismatch: row.get(11)?,
         renderings: Vec::new(),
     })
 }

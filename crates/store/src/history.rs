@@ -44,26 +44,32 @@ impl Store {
         Ok(rows.iter().map(history_row).collect())
     }
 
-    /// Of orders and payments by their ids, and of a payment's refunds and disputes
-    /// where their ids are given beside its own; in the order in which it was observed.
-    pub async fn history_of(&self, account: &AccountId, subject_ids: &[&str]) -> Result<Vec<HistoryRow>> {
-        let sql = "WITH wanted AS MATERIALIZED (SELECT value AS id FROM json_each(?2)),
-                        found AS (
-                            SELECT h.seq FROM wanted w CROSS JOIN history h
-                            ON h.account = ?1 AND h.subject = 'order' AND h.subject_id = w.id
-                            UNION
-                            SELECT h.seq FROM wanted w CROSS JOIN payment p ON p.account = ?1 AND p.id = w.id
-                            CROSS JOIN history h ON h.account = ?1 AND h.payment = p.number
-                            WHERE h.subject <> 'order' AND h.subject_id IN (SELECT id FROM wanted))
-                   SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
-                   FROM found CROSS JOIN history h ON h.seq = found.seq
-                   LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
-                   ORDER BY h.seq";
-        let rows = sqlx::query(sql)
-            .bind(account.as_str())
-            .bind(crate::events::json_list(subject_ids))
-            .fetch_all(&self.reader)
-            .await?;
+    /// Of a payment, with its refunds and disputes; in the order in which it was observed.
+    pub async fn history_of_payment(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
+        let sql = "SELECT h.subject, h.subject_id, p.id, h.from_status, h.to_status, e.event_id, h.at
+                   FROM payment p CROSS JOIN history h ON h.account = p.account AND h.payment = p.number
+                   LEFT JOIN event e ON e.seq = h.event_seq
+                   WHERE p.account = ? AND p.id = ? AND h.subject <> 'order' AND h.subject <> 'booking' ORDER BY h.seq";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
+        Ok(rows.iter().map(history_row).collect())
+    }
+
+    /// In the order in which it was observed.
+    pub async fn history_of_order(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
+        // The subject is literal, to match the partial index.
+        let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
+                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
+                   WHERE h.account = ? AND h.subject_id = ? AND h.subject = 'order' ORDER BY h.seq";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
+        Ok(rows.iter().map(history_row).collect())
+    }
+
+    /// In the order in which it was observed.
+    pub async fn history_of_booking(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
+        let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
+                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
+                   WHERE h.account = ? AND h.subject_id = ? AND h.subject = 'booking' ORDER BY h.seq";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 }

@@ -6,19 +6,25 @@
 
 mod accept;
 mod apply;
+mod bookings;
 mod chain;
 mod claim;
+mod disputes;
 mod events;
 mod history;
+mod idempotency;
+mod inspect;
 mod keys;
+mod load;
 mod orders;
+mod outcome;
 mod payments;
 mod rebuild;
+mod refunds;
+mod register;
 mod sqlite;
 mod worker;
 mod write;
-
-use std::path::Path;
 
 use sqlx::SqlitePool;
 
@@ -26,14 +32,21 @@ use worker::Worker;
 
 pub use accept::{NewEvent, Receipt};
 pub use apply::{Attempt, Prepared, Settled};
+pub use bookings::{BookingFilter, BookingRow, ResourceRow};
 pub use chain::{ChainFault, ChainReport};
 pub use claim::{Claimed, Place};
+pub use disputes::{DisputeFilter, DisputeRow};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
 pub use history::HistoryRow;
+pub use inspect::Condition;
 pub use keys::{ApiKey, KeyScope};
 pub use orders::OrderRow;
+pub use outcome::{EventIdentity, EventOutcome};
 pub use payments::{PaymentFilter, PaymentRow};
-pub use rebuild::{StoredOrder, StoredPayment, StoredStatement};
+pub use idempotency::Idempotency;
+pub use refunds::{RefundFilter, RefundRow};
+pub use register::{NewOrder, Noun, Refusal, Registered};
+pub use rebuild::{StoredBooking, StoredOrder, StoredPayment, StoredStatement};
 
 /// The data, on one database.
 #[derive(Clone, Debug)]
@@ -103,6 +116,10 @@ impl From<rusqlite::Error> for Error {
 }
 
 impl Error {
+    fn unknown_url(url: &str) -> Self {
+        Self::Url(url.split_inclusive(':').next().filter(|scheme| scheme.ends_with(':')).unwrap_or("").to_owned())
+    }
+
     fn corrupt(table: &'static str, row: impl ToString, why: impl ToString) -> Self {
         Self::Corrupt { table, row: row.to_string(), why: why.to_string() }
     }
@@ -112,10 +129,9 @@ impl Store {
     /// Opens the database that `url` names (`sqlite:quittance.db`), making the file
     /// if there is none. Brings no schema: call [`Store::migrate`].
     pub async fn open(url: &str) -> Result<Self> {
-        let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        match path {
-            Some(path) if !path.is_empty() && !path.starts_with(':') => sqlite::open(Path::new(path)).await,
-            _ => Err(Error::Url(url.split_inclusive(':').next().filter(|s| s.ends_with(':')).unwrap_or("").to_owned())),
+        match inspect::sqlite_file(url) {
+            Some(path) => sqlite::open(path).await,
+            None => Err(Error::unknown_url(url)),
         }
     }
 

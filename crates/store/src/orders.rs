@@ -1,5 +1,7 @@
 //! Reading orders.
 
+use std::collections::BTreeMap;
+
 use domain::{AccountId, PaymentStatus, Timestamp};
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
@@ -21,6 +23,9 @@ pub struct OrderRow {
     pub currency: Option<String>,
     pub amount_paid: i64,
     pub amount_refunded: i64,
+    /// What the application said of its customer; an object.
+    pub customer: Option<serde_json::Value>,
+    pub metadata: BTreeMap<String, String>,
     #[serde(serialize_with = "rfc3339")]
     pub created_at: Timestamp,
     #[serde(serialize_with = "rfc3339")]
@@ -28,11 +33,13 @@ pub struct OrderRow {
 }
 
 const COLUMNS: &str = "o.rowid, o.account, o.id, o.payment_status, o.amount_due, o.currency, o.amount_paid,
-    o.amount_refunded, o.created_at, o.updated_at";
+    o.amount_refunded, o.created_at, o.updated_at, o.customer, o.metadata";
 
 fn order_row(row: &SqliteRow) -> Result<OrderRow> {
     let id: String = row.get(2);
     let corrupt = |why: &str| Error::corrupt("merchant_order", &id, why);
+    let customer = row.get::<Option<&str>, _>(10).map(serde_json::from_str).transpose();
+    let metadata = row.get::<Option<&str>, _>(11).map(serde_json::from_str).transpose();
     Ok(OrderRow {
         row: row.get(0),
         account: AccountId::parse(row.get(1)).ok_or_else(|| corrupt("its account is no account"))?,
@@ -41,6 +48,8 @@ fn order_row(row: &SqliteRow) -> Result<OrderRow> {
         currency: row.get(5),
         amount_paid: row.get(6),
         amount_refunded: row.get(7),
+        customer: customer.map_err(|_| corrupt("its customer is not JSON"))?,
+        metadata: metadata.map_err(|_| corrupt("its metadata are no texts by name"))?.unwrap_or_default(),
         created_at: Timestamp::from_micros(row.get(8)),
         updated_at: Timestamp::from_micros(row.get(9)),
         id,

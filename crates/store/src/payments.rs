@@ -27,6 +27,8 @@ pub struct PaymentRow {
     #[serde(skip)]
     pub number: i64,
     pub account: AccountId,
+    /// Empty until one spoke of it, or the application said which it will be.
+    #[serde(serialize_with = "null_if_empty")]
     pub gateway: String,
     pub mode: String,
     #[serde(flatten)]
@@ -35,6 +37,10 @@ pub struct PaymentRow {
     pub created_at: Timestamp,
     #[serde(serialize_with = "rfc3339")]
     pub updated_at: Timestamp,
+}
+
+fn null_if_empty<S: serde::Serializer>(text: &str, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    if text.is_empty() { serializer.serialize_none() } else { serializer.serialize_str(text) }
 }
 
 /// What the gateway said of refunds and failures, for the `gateway_response` column.
@@ -119,7 +125,7 @@ impl Store {
     }
 
     /// One payment, by its id or by one that it had before. `account` `None` looks
-    /// in all of them.
+    /// in all of them; `Conflict` where several have it.
     pub async fn show_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<PaymentRow>> {
         let row = self.find_payment(account, id).await?;
         row.as_ref().map(payment_row).transpose().map(|found| found.filter(|row| row.payment.visible))
@@ -133,7 +139,11 @@ impl Store {
         if let Some(account) = account {
             query.push(" AND p.account = ").push_bind(account.as_str().to_owned());
         }
-        Ok(query.build().fetch_optional(&self.reader).await?)
+        let mut rows = query.push(" LIMIT 2").build().fetch_all(&self.reader).await?;
+        match rows.len() {
+            0 | 1 => Ok(rows.pop()),
+            _ => Err(Error::Conflict("a payment of that id in another account")),
+        }
     }
 
     /// Whose payment it is, and its number.

@@ -1,10 +1,10 @@
 //! What deriving all state again needs: every statement, and what is stored.
 
-use domain::{AccountId, Facts, Scope};
+use domain::{AccountId, BookingInputs, Facts, Registration, Scope, Timestamp};
 use sqlx::Row;
 
 use crate::apply::{read_facts, read_scope};
-use crate::{Result, Store};
+use crate::{Error, Result, Store};
 
 /// What one stored event stated when it was applied.
 #[derive(Clone, Debug)]
@@ -13,6 +13,7 @@ pub struct StoredStatement {
     pub event_id: String,
     pub scope: Scope,
     pub creates: bool,
+    pub received_at: Timestamp,
     pub facts: Facts,
     /// The bodies it was read from; empty once they were dropped by age.
     pub bodies: Vec<Vec<u8>>,
@@ -41,23 +42,74 @@ pub struct StoredOrder {
     pub amount_refunded: i64,
 }
 
+/// A booking's row: its inputs, and the values of the columns derived from them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBooking {
+    pub id: String,
+    pub inputs: BookingInputs,
+    pub status: String,
+    pub payment_status: String,
+}
+
 impl Store {
-    /// Every account that has events, in order.
+    /// Every account that has events or something registered, in order.
     pub async fn accounts(&self) -> Result<Vec<AccountId>> {
         let mut accounts = Vec::new();
         let mut after = String::new();
-        let sql = "SELECT account FROM event WHERE account > ? ORDER BY account LIMIT 1";
-        while let Some(row) = sqlx::query(sql).bind(&after).fetch_optional(&self.reader).await? {
-            after = row.get(0);
-            accounts.extend(AccountId::parse(&after));
+        let sql = "SELECT min(account) FROM (
+                       SELECT min(account) AS account FROM event WHERE account > ?1 UNION ALL
+                       SELECT min(account) FROM payment_registration WHERE account > ?1 UNION ALL
+                       SELECT min(account) FROM merchant_order WHERE account > ?1 UNION ALL
+                       SELECT min(account) FROM booking WHERE account > ?1)";
+        loop {
+            let next: Option<String> = sqlx::query(sql).bind(&after).fetch_one(&self.reader).await?.get(0);
+            let Some(account) = next else { return Ok(accounts) };
+            accounts.extend(AccountId::parse(&account));
+            after = account;
         }
-        Ok(accounts)
+    }
+
+    /// Registered payments by id, after the id `after`.
+    pub async fn registrations(
+        &self,
+        account: &AccountId,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, Registration)>> {
+        let sql = "SELECT id, registration FROM payment_registration WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            let id: String = row.get(0);
+            let registration =
+                serde_json::from_str(row.get(1)).map_err(|error| Error::corrupt("payment_registration", &id, error))?;
+            Ok((id, registration))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Bookings by id, after the id `after`.
+    pub async fn stored_bookings(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredBooking>> {
+        let (account, after) = (account.clone(), after.to_owned());
+        let read = move |connection: &mut rusqlite::Connection| {
+            let sql = "SELECT id, status, payment_status FROM booking WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(rusqlite::params![account.as_str(), after, limit])?;
+            let mut bookings = Vec::new();
+            while let Some(row) = rows.next()? {
+                let id: String = row.get(0)?;
+                let inputs = crate::load::booking(connection, &account, &id)?
+                    .ok_or_else(|| Error::corrupt("booking", &id, "it vanished"))?;
+                bookings.push(StoredBooking { id, inputs, status: row.get(1)?, payment_status: row.get(2)? });
+            }
+            Ok(bookings)
+        };
+        self.hot_reader.run(read).await
     }
 
     /// Statements of events that were applied at least once, in the order of
     /// acceptance, after the event `after`.
     pub async fn statements(&self, account: &AccountId, after: i64, limit: u32) -> Result<Vec<StoredStatement>> {
-        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body
+        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at
                    FROM event e JOIN event_facts f ON f.seq = e.seq LEFT JOIN event_body b ON b.seq = e.seq
                    WHERE e.account = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
         let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
@@ -75,6 +127,7 @@ impl Store {
                 event_id: row.get(1),
                 scope: read_scope(account, row.get(2), row.get(3), "event", seq)?,
                 creates: row.get(4),
+                received_at: Timestamp::from_micros(row.get(7)),
                 facts: read_facts(row.get(5), "event_facts", seq)?,
                 bodies,
             });

@@ -35,7 +35,10 @@ const STATEMENTS_MAX: usize = 64;
 const ROW_BUFFER: usize = 512;
 
 /// In order; a landed one is never edited.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "initial", include_str!("../migrations/sqlite/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+    (2, "registering", include_str!("../migrations/sqlite/0002_registering.sql")),
+];
 
 /// WAL with `synchronous=FULL`: a commit returns after its log is on disk.
 /// <https://www.sqlite.org/pragma.html#pragma_synchronous>
@@ -110,6 +113,11 @@ fn migrator() -> Migrator {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.into())
+}
+
+/// Each migration's version and checksum, in order.
+pub fn versions() -> Vec<(i64, Vec<u8>)> {
+    migrator().iter().map(|migration| (migration.version, migration.checksum.to_vec())).collect()
 }
 
 pub async fn migrate(writer: &SqlitePool) -> Result<()> {

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use domain::ledger::Entry;
-use domain::{AccountId, Currency, EventFacts, Facts, Ledger, Outcome, Payment, Timestamp};
+use domain::booking::Claim;
+use domain::ledger::{BookingEntry, Entry};
+use domain::{
+    AccountId, Change, Currency, EventFacts, Facts, Ledger, Outcome, Payment, ReferenceKind, Subject, Timestamp,
+};
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::{Error, EventState, Prepared, Result, payments};
@@ -20,23 +23,25 @@ const INSERT_PAYMENT: &str =
     "INSERT INTO payment (account, id, gateway, mode, visible, status, dispute_status, amount, currency,
                           amount_captured, amount_refunded, amount_refunding, captured_at, gateway_transaction_id,
                           order_id, customer, method, description, failure_code, failure_message, failed_attempts,
-                          gateway_response, metadata, flags, facts, created_at, updated_at)
+                          gateway_response, metadata, flags, facts, transaction_id, external_id, hold_reason,
+                          booking_id, created_at, updated_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-             ?24, ?25, ?26, ?26)";
+             ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30)";
 const UPDATE_PAYMENT: &str =
     "UPDATE payment SET account = ?1, id = ?2, gateway = ?3, mode = ?4, visible = ?5, status = ?6, dispute_status = ?7,
         amount = ?8, currency = ?9, amount_captured = ?10, amount_refunded = ?11, amount_refunding = ?12,
         captured_at = ?13, gateway_transaction_id = ?14, order_id = ?15, customer = ?16, method = ?17,
         description = ?18, failure_code = ?19, failure_message = ?20, failed_attempts = ?21, gateway_response = ?22,
-        metadata = ?23, flags = ?24, facts = ?25, updated_at = ?26
-     WHERE number = ?27";
+        metadata = ?23, flags = ?24, facts = ?25, transaction_id = ?26, external_id = ?27, hold_reason = ?28,
+        booking_id = ?29, updated_at = ?30
+     WHERE number = ?31";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
-                                 updated_at)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
+                                 updated_at, amount_due)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)
      ON CONFLICT DO UPDATE SET payment_status = excluded.payment_status, currency = excluded.currency,
         amount_paid = excluded.amount_paid, amount_refunded = excluded.amount_refunded,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at, amount_due = excluded.amount_due";
 const PUT_REFUND: &str =
     "INSERT INTO refund (account, id, payment_id, gateway_refund_id, charge_id, status, amount, currency, reason,
                          failure_reason, gateway_time, created_at, updated_at)
@@ -54,14 +59,62 @@ const PUT_DISPUTE: &str =
         reason = excluded.reason, due_by = excluded.due_by, net = excluded.net,
         gateway_time = excluded.gateway_time, updated_at = excluded.updated_at";
 const INSERT_HISTORY: &str =
-    "INSERT INTO history (account, subject, subject_id, payment, from_status, to_status, event_seq, at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    "INSERT INTO history (account, subject, subject_id, payment, from_status, to_status, event_seq, at, notice)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// What is said of an object once, ever, is found among the history of its payment or order.
+const WAS_SAID_OF_PAYMENT: &str =
+    "SELECT EXISTS (SELECT 1 FROM history WHERE payment = ? AND account = ? AND notice = ?)";
+const WAS_SAID_OF_ORDER: &str =
+    "SELECT EXISTS (SELECT 1 FROM history WHERE subject_id = ? AND account = ? AND subject = 'order' AND notice = ?)";
+const PUT_REGISTRATION: &str =
+    "INSERT INTO payment_registration (account, id, registration, created_at) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT DO UPDATE SET registration = excluded.registration WHERE registration <> excluded.registration";
+const PUT_NAME: &str = "INSERT OR IGNORE INTO payment_name (account, name, kind, payment_id) VALUES (?, ?, ?, ?)";
+const PUT_WANTED: &str = "INSERT OR IGNORE INTO wanted_name (account, name, kind, payment_id) VALUES (?, ?, ?, ?)";
+const PUT_BOOKING: &str =
+    "INSERT INTO booking (account, id, resource_id, starts_on, ends_on, amount, currency, on_conflict, released,
+                          canceled, claim, lost_to, status, payment_status, reason, created_at, updated_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?16)
+     ON CONFLICT DO UPDATE SET released = excluded.released, canceled = excluded.canceled, claim = excluded.claim,
+        lost_to = excluded.lost_to, status = excluded.status, payment_status = excluded.payment_status,
+        reason = excluded.reason, updated_at = excluded.updated_at";
+const PUT_SESSION: &str = "INSERT OR IGNORE INTO booking_session (account, session_id, booking_id) VALUES (?, ?, ?)";
 
 /// Payments' numbers by their ids.
 pub(crate) type Numbers = HashMap<String, i64>;
 
+/// Everything that the ledger's changes come to: `registered` came about without an
+/// event, before the events that are `done`.
+pub(crate) fn all(
+    connection: &Connection,
+    account: &AccountId,
+    ledger: &Ledger,
+    numbers: &mut Numbers,
+    registered: &[Change],
+    done: &[(&Prepared, &Outcome)],
+    now: Timestamp,
+) -> Result<()> {
+    state(connection, account, ledger, numbers, now)?;
+    bookings(connection, account, ledger, now)?;
+    renames(connection, account, ledger, numbers)?;
+    events(connection, account, done, ledger, numbers, now)?;
+    let observed = registered.iter().map(|change| (NO_EVENT, change)).chain(done.iter().flat_map(changes));
+    history(connection, account, observed, ledger, numbers, now)
+}
+
+/// What history has in place of an event where none caused it.
+const NO_EVENT: i64 = 0;
+
+fn changes<'a>((event, outcome): &'a (&Prepared, &Outcome)) -> impl Iterator<Item = (i64, &'a Change)> {
+    let changes = match outcome {
+        Outcome::Applied { changes, .. } => changes.as_slice(),
+        Outcome::Ignored | Outcome::Waiting => &[],
+    };
+    changes.iter().map(|change| (event.seq, change))
+}
+
 /// Event states, and what each event stated about which payment.
-pub(crate) fn events(
+fn events(
     connection: &Connection,
     account: &AccountId,
     done: &[(&Prepared, &Outcome)],
@@ -78,7 +131,7 @@ pub(crate) fn events(
             Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
         };
         settle.execute(params![state.as_str(), now.micros(), error, event.seq])?;
-        let EventFacts { scope, facts } = &event.facts;
+        let EventFacts { scope, facts, decides: _ } = &event.facts;
         let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
         insert_facts.execute(params![
             event.seq,
@@ -98,7 +151,7 @@ pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
 
 /// Payments and orders that changed, with their refunds and disputes, and to which
 /// payment each object belongs. Adds the numbers of new payments.
-pub(crate) fn state(
+fn state(
     connection: &Connection,
     account: &AccountId,
     ledger: &Ledger,
@@ -115,6 +168,7 @@ pub(crate) fn state(
         numbers.insert(id.clone(), number);
         refunds(connection, account, &entry.payment, now)?;
         disputes(connection, account, &entry.payment, now)?;
+        names(connection, account, entry, now)?;
     }
     orders(connection, account, ledger, now)
 }
@@ -137,7 +191,7 @@ fn payment(
     let (mode, amount) = (entry.scope.mode.as_str(), payment.amount.map(|amount| amount.units()));
     let code = failure.and_then(|failure| failure.code.as_deref());
     let message = failure.and_then(|failure| failure.message.as_deref());
-    let row: [&dyn ToSql; 27] = [
+    let row: [&dyn ToSql; 31] = [
         &account.as_str(),
         &payment.id,
         &entry.scope.gateway,
@@ -163,6 +217,10 @@ fn payment(
         &metadata,
         &flags,
         &facts,
+        &payment.transaction_id,
+        &payment.external_id,
+        &payment.hold_reason.map(|reason| reason.as_str()),
+        &payment.booking_id,
         &now.micros(),
         &number,
     ];
@@ -170,7 +228,7 @@ fn payment(
         connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
         return Ok(number);
     }
-    connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..26])?;
+    connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..30])?;
     Ok(connection.last_insert_rowid())
 }
 
@@ -203,7 +261,7 @@ fn disputes(connection: &Connection, account: &AccountId, payment: &Payment, now
             dispute.gateway_dispute_id,
             dispute.charge_id,
             dispute.status.as_str(),
-            dispute.stage.map(|stage| stage.as_str()),
+            dispute.stage,
             dispute.amount.map(|amount| amount.units()),
             dispute.currency.as_ref().map(Currency::code),
             dispute.reason,
@@ -229,6 +287,7 @@ fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Ti
                 order.amount_paid.units(),
                 order.amount_refunded.units(),
                 now.micros(),
+                entry.due.map(|due| due.amount.units()),
             ])?,
             // Nobody registered it, and the payment that named it names another one now.
             None => delete.execute(params![account.as_str(), id])?,
@@ -237,39 +296,118 @@ fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Ti
     Ok(())
 }
 
-/// Every transition, in the order in which the events were applied.
-pub(crate) fn history(
+/// Every transition, in the order in which it came about, and whether somebody is to be
+/// told of it.
+fn history<'a>(
     connection: &Connection,
     account: &AccountId,
-    done: &[(&Prepared, &Outcome)],
+    observed: impl Iterator<Item = (i64, &'a Change)>,
     ledger: &Ledger,
     numbers: &Numbers,
     now: Timestamp,
 ) -> Result<()> {
     let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
-    for (event, outcome) in done {
-        let Outcome::Applied { changes, .. } = outcome else { continue };
-        let EventFacts { scope, facts } = &event.facts;
-        let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
-        for change in changes {
-            insert.execute(params![
-                account.as_str(),
-                change.subject.as_str(),
-                change.id,
-                payment,
-                change.from,
-                change.to,
-                event.seq,
-                now.micros(),
-            ])?;
+    let renamed: HashMap<&str, &str> = ledger.renamed().collect();
+    let current = |id: &'a str| renamed.get(id).copied().unwrap_or(id);
+    for (event_seq, change) in observed {
+        let payment = numbers.get(current(&change.payment_id)).copied().unwrap_or(NO_PAYMENT);
+        let subject_id = if change.subject == Subject::Payment { current(&change.id) } else { &change.id };
+        let said = |sql: &str, key: &dyn ToSql, kind: &str| -> Result<bool> {
+            let row: [&dyn ToSql; 3] = [key, &account.as_str(), &kind];
+            Ok(connection.prepare_cached(sql)?.query_row(&row[..], |row| row.get(0))?)
+        };
+        let notice = match change.notice() {
+            Some(notice) if notice.once && change.subject == Subject::Payment => {
+                (!said(WAS_SAID_OF_PAYMENT, &payment, notice.kind)?).then_some(notice.kind)
+            }
+            Some(notice) if notice.once && change.subject == Subject::Order => {
+                (!said(WAS_SAID_OF_ORDER, &change.id, notice.kind)?).then_some(notice.kind)
+            }
+            // A booking that was given up is never confirmed again.
+            notice => notice.map(|notice| notice.kind),
+        };
+        insert.execute(params![
+            account.as_str(),
+            change.subject.as_str(),
+            subject_id,
+            payment,
+            change.from,
+            change.to,
+            event_seq,
+            now.micros(),
+            notice,
+        ])?;
+    }
+    Ok(())
+}
+
+/// What history has in place of a payment where none is concerned.
+const NO_PAYMENT: i64 = 0;
+
+fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
+    for (id, entry) in ledger.bookings().iter().filter(|(_, entry)| entry.changed) {
+        let BookingEntry { inputs, booking, changed: _ } = entry;
+        let terms = &inputs.terms;
+        let (claim, lost_to) = match &inputs.claim {
+            None => (None, None),
+            Some(Claim::Won) => (Some("won"), None),
+            Some(Claim::Lost(winner)) => (Some("lost"), Some(winner)),
+        };
+        connection.prepare_cached(PUT_BOOKING)?.execute(params![
+            account.as_str(),
+            id,
+            terms.resource_id,
+            terms.days.start(),
+            terms.days.end(),
+            terms.amount.map(|amount| amount.units()),
+            terms.currency.as_ref().map(Currency::code),
+            terms.on_conflict.as_str(),
+            terms.released,
+            inputs.canceled,
+            claim,
+            lost_to,
+            booking.status.as_str(),
+            booking.payment_status.as_str(),
+            booking.reason.map(|reason| reason.as_str()),
+            now.micros(),
+        ])?;
+        for session in &terms.session_ids {
+            connection.prepare_cached(PUT_SESSION)?.execute(params![account.as_str(), session, id])?;
         }
+    }
+    Ok(())
+}
+
+/// What the application registered of a payment; of one that it did not register, the
+/// names by which it may turn out to mean one.
+fn names(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<()> {
+    let id = &entry.payment.id;
+    if let Some((_, registration)) = entry.facts.registration() {
+        let text = serde_json::to_string(registration).map_err(|error| Error::corrupt("payment", id, error))?;
+        let row = params![account.as_str(), id, text, now.micros()];
+        if connection.prepare_cached(PUT_REGISTRATION)?.execute(row)? == 1 {
+            let own = (ReferenceKind::Id, id.as_str());
+            for (kind, name) in std::iter::once(own).chain(registration.names()) {
+                connection.prepare_cached(PUT_NAME)?.execute(params![account.as_str(), name, kind.as_str(), id])?;
+            }
+        }
+    } else {
+        for name in entry.facts.wanted() {
+            connection.prepare_cached(PUT_WANTED)?.execute(params![account.as_str(), name, "payment", id])?;
+        }
+    }
+    for name in entry.facts.booking_ids().into_iter().filter(|_| entry.facts.bookings.is_empty()) {
+        connection.prepare_cached(PUT_WANTED)?.execute(params![account.as_str(), name, "booking", id])?;
+    }
+    for name in entry.facts.wanted_orders() {
+        connection.prepare_cached(PUT_WANTED)?.execute(params![account.as_str(), name, "order", id])?;
     }
     Ok(())
 }
 
 /// Facts showed that what seemed to be two payments is one: what belonged to the old
 /// one belongs to the new one, and the old id leads there.
-pub(crate) fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger, numbers: &Numbers) -> Result<()> {
+fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger, numbers: &Numbers) -> Result<()> {
     let renames: BTreeMap<&str, &str> = ledger.renamed().collect();
     let old_number = "SELECT number FROM payment WHERE account = ? AND id = ?";
     let by_number = [
@@ -282,6 +420,7 @@ pub(crate) fn renames(connection: &Connection, account: &AccountId, ledger: &Led
         "UPDATE refund SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
         "UPDATE dispute SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
         "UPDATE payment_alias SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
+        "UPDATE OR REPLACE wanted_name SET payment_id = ?3 WHERE account = ?1 AND payment_id = ?2",
         "INSERT OR REPLACE INTO payment_alias (account, alias, payment_id) VALUES (?1, ?2, ?3)",
     ];
     for (old, new) in renames {

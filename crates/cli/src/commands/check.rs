@@ -2,10 +2,19 @@
 
 use std::process::ExitCode;
 
-use store::Store;
+use domain::Timestamp;
+use engine::Clock;
+use gateways::Gateway;
+use server::Endpoint;
+use store::{Condition, Store};
 
 use crate::config::{Config, Flags, process_environment, without_password};
+use crate::output::{count, line};
 use crate::say;
+
+/// A secret that expires within this is warned of.
+const EXPIRES_SOON_MICROS: i64 = 14 * DAY_MICROS;
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -21,23 +30,21 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Command::Check { json } = command;
     let config = Config::load(flags, None, &process_environment)?;
     let endpoints = config.endpoints();
-    let running = endpoints.iter().filter(|endpoint| !endpoint.secrets.is_empty()).count();
-    let database = database_state(&config.database_url).await;
-    let warnings = warnings(&config);
+    let now = Clock::System.now();
+    let runs = |endpoint: &Endpoint| !endpoint.secrets.at(now).is_empty();
+    let database = database_state(&config.database_url);
+    let (usable, state) = match &database {
+        Ok(state) => (true, (*state).to_owned()),
+        Err(error) => (false, format!("not usable: {}", line(error))),
+    };
+    let warnings = warnings(&config, now);
     if *json {
-        let endpoints: Vec<_> = endpoints
-            .iter()
-            .map(|endpoint| {
-                serde_json::json!({
-                    "path": endpoint.path, "gateway": endpoint.gateway.as_str(), "account": endpoint.account,
-                    "secrets": endpoint.secrets.len(), "runs": !endpoint.secrets.is_empty(),
-                    "set": endpoint.secrets.is_empty().then_some(endpoint.secret_variable),
-                })
-            })
-            .collect();
+        let endpoints: Vec<_> = endpoints.iter().map(|endpoint| as_json(endpoint, runs(endpoint))).collect();
         let report = serde_json::json!({
-            "file": config.file, "database_url": without_password(&config.database_url), "database": database,
-            "listen": config.listen, "log": config.log, "endpoints": endpoints, "warnings": warnings,
+            "file": config.file, "database_url": without_password(&config.database_url), "database": state,
+            "listen": config.listen, "log": config.log, "logs_shipped": config.logging_service_url.is_some(),
+            "public_url": config.public_url, "accounts": config.accounts.keys().collect::<Vec<_>>(),
+            "endpoints": endpoints, "warnings": warnings,
         });
         say!("{report}")?;
     } else {
@@ -45,53 +52,102 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
             Some(path) => say!("file       {}", path.display())?,
             None => say!("file       none (quittance.toml is not there)")?,
         }
-        say!("database   {} ({database})", without_password(&config.database_url))?;
+        say!("database   {} ({state})", without_password(&config.database_url))?;
         say!("listen     {}", config.listen)?;
-        say!("log        {}", config.log)?;
+        let shipped = if config.logging_service_url.is_some() { ", shipped to LOGGING_SERVICE_URL" } else { "" };
+        say!("log        {}{shipped}", config.log)?;
+        say!("public     {}", config.public_url.as_deref().unwrap_or("no public_url"))?;
+        for (account, name) in &config.accounts {
+            let name = name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+            say!("account    {account}{name}")?;
+        }
         for endpoint in endpoints.iter() {
-            let state = match endpoint.secrets.len() {
-                0 => format!("does not run: set {}", endpoint.secret_variable),
-                1 => "runs, 1 secret".to_owned(),
-                several => format!("runs, {several} secrets"),
-            };
-            say!("endpoint   POST {} ({}): {state}", endpoint.path, endpoint.gateway.as_str())?;
+            say!("endpoint   {}", as_line(endpoint, runs(endpoint)))?;
         }
         for warning in &warnings {
             say!("warning    {warning}")?;
         }
     }
-    Ok(if running > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if usable && endpoints.iter().any(runs) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Looks without changing anything: a file that is not there is not made.
-async fn database_state(url: &str) -> String {
-    if let Err(error) = super::known_database(url) {
-        return format!("not usable: {error}");
+/// Why an endpoint does not run, for people.
+fn missing(endpoint: &Endpoint) -> String {
+    match endpoint.secrets.is_empty() {
+        true => format!("set {}", endpoint.set_by),
+        false => format!("every secret has expired, set {}", endpoint.set_by),
     }
-    if super::missing_file(url).is_some() {
-        return "not there yet; serve makes it".to_owned();
-    }
-    let looked = async {
-        let store = Store::open(url).await?;
-        let migrated = store.is_migrated().await?;
-        store.close().await;
-        store::Result::Ok(migrated)
+}
+
+fn as_line(endpoint: &Endpoint, runs: bool) -> String {
+    let state = match runs {
+        true => format!("runs, {}", count(endpoint.secrets.len() as u64, "secret")),
+        false => format!("does not run: {}", missing(endpoint)),
     };
-    match looked.await {
-        Ok(true) => "at this version".to_owned(),
-        Ok(false) => "older than this version; migrate or serve brings it up".to_owned(),
-        Err(error) => format!("not usable: {error}"),
+    let expiries: String = endpoint.secrets.expiries().map(|at| format!(", one expires at {at}")).collect();
+    let (reply, unmatched) = (endpoint.reply.as_str(), endpoint.unmatched.as_str());
+    let mut behaviour = format!("reply {reply}, unmatched {unmatched}, {}", endpoint.on_amount_mismatch.as_str());
+    if endpoint.gateway == Gateway::Paypal {
+        behaviour.push_str(&format!(", verification {}", endpoint.verification.as_str()));
+    }
+    if let Some(mode) = endpoint.mode {
+        behaviour.push_str(&format!(", {} mode only", mode.as_str()));
+    }
+    let (path, gateway, account) = (&endpoint.path, endpoint.gateway.as_str(), &endpoint.account);
+    format!("POST {path} ({gateway}, account {account}): {state}{expiries}; {behaviour}")
+}
+
+fn as_json(endpoint: &Endpoint, runs: bool) -> serde_json::Value {
+    serde_json::json!({
+        "path": endpoint.path, "gateway": endpoint.gateway.as_str(), "account": endpoint.account,
+        "reply": endpoint.reply.as_str(), "unmatched": endpoint.unmatched.as_str(),
+        "on_amount_mismatch": endpoint.on_amount_mismatch.as_str(),
+        "verification": (endpoint.gateway == Gateway::Paypal).then(|| endpoint.verification.as_str()),
+        "mode": endpoint.mode.map(domain::Mode::as_str), "connected_accounts": endpoint.connected_accounts,
+        "secrets": endpoint.secrets.len(),
+        "expiries": endpoint.secrets.expiries().map(|at| at.to_string()).collect::<Vec<_>>(),
+        "runs": runs, "set": (!runs).then_some(&endpoint.set_by),
+        "body_bytes": endpoint.limits.body_bytes_max, "tolerance_seconds": endpoint.limits.tolerance_seconds,
+    })
+}
+
+/// Looks without changing anything: a file that is not there is not made, one that is
+/// there is only read.
+fn database_state(url: &str) -> anyhow::Result<&'static str> {
+    super::known_database(url)?;
+    match Store::inspect(url)? {
+        Condition::Missing => Ok("not there yet; serve makes it"),
+        Condition::Empty => Ok("empty; migrate or serve fills it"),
+        Condition::Current => Ok("at this version"),
+        Condition::Older => Ok("older than this version; migrate or serve brings it up"),
+        Condition::Newer => anyhow::bail!("it is of a later version of Quittance"),
+        Condition::Foreign => anyhow::bail!("it holds the tables of another program; name a file of its own"),
     }
 }
 
 /// What would weaken a promise.
-fn warnings(config: &Config) -> Vec<String> {
+fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
     if !config.listen.ip().is_loopback() {
         warnings.push(format!(
             "{} is reached from other machines without TLS: put a TLS proxy in front and listen on loopback",
             config.listen
         ));
+    }
+    if let Some(url) = config.public_url.as_deref().filter(|url| url.starts_with("http://")) {
+        warnings.push(format!("public_url {url} is without TLS: whoever carries a link can change what it shows"));
+    }
+    for endpoint in config.endpoints().iter() {
+        for expires_at in endpoint.secrets.expiries() {
+            let left = expires_at.micros().saturating_sub(now.micros());
+            let path = &endpoint.path;
+            if left <= 0 {
+                warnings.push(format!("a secret of {path} expired at {expires_at}: remove it from the configuration"));
+            } else if left <= EXPIRES_SOON_MICROS {
+                let days = count((left / DAY_MICROS).unsigned_abs(), "day");
+                warnings.push(format!("a secret of {path} expires at {expires_at}, in {days}"));
+            }
+        }
     }
     warnings
 }

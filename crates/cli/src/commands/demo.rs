@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use domain::AccountId;
 use engine::Clock;
-use gateways::Secret;
+use gateways::{Gateway, Secret};
 use gateways::stripe::sample::Life;
 use secrecy::SecretString;
 use server::{Endpoint, Endpoints};
@@ -18,6 +18,7 @@ use store::{ApiKey, KeyScope, PaymentFilter, Store};
 use super::keys::random_id;
 use super::serve::{Server, stop_signal};
 use super::simulate::Traffic;
+use crate::config::ConnectionLimits;
 use crate::sender::Sender;
 use crate::{say, telemetry, tell};
 
@@ -51,7 +52,7 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let levels = crate::config::process_environment("QUITTANCE_LOG");
-    let _logs = telemetry::start(levels.as_deref().unwrap_or(LOG_DEFAULT))?;
+    let _logs = telemetry::start(levels.as_deref().unwrap_or(LOG_DEFAULT), None)?;
     let stop = stop_signal()?; // Before anything is printed: who reads it may interrupt.
     let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
     let database = scratch.path().join("demo.db");
@@ -61,16 +62,17 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let secret = SecretString::from(random_id("whsec", 24)?);
     let secrets = vec![Secret::from_text(&secret)];
     let endpoints = || Endpoints::new([Endpoint::stripe(WEBHOOK_PATH, secrets.clone())]);
-    let server = match Server::start(store.clone(), endpoints(), args.listen).await {
+    let server = match Server::start(store.clone(), endpoints(), args.listen, ConnectionLimits::default()).await {
         Ok(server) => server,
         Err(_) if args.listen.port() != 0 => {
-            Server::start(store.clone(), endpoints(), SocketAddr::new(args.listen.ip(), 0)).await?
+            let anywhere = SocketAddr::new(args.listen.ip(), 0);
+            Server::start(store.clone(), endpoints(), anywhere, ConnectionLimits::default()).await?
         }
         Err(error) => return Err(error),
     };
     let base = format!("http://{}", server.address);
     introduce(&base, &key, &database)?;
-    let sender = Sender::new(&format!("{base}{WEBHOOK_PATH}"), Secret::from_text(&secret))?;
+    let sender = Sender::new(&format!("{base}{WEBHOOK_PATH}"), Gateway::Stripe, secret)?;
     let (done, finished) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(server.run(async {
         tokio::select! {

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use store::Store;
+use store::{Condition, Store};
 
 use crate::config::{Config, Flags, process_environment, without_password};
 use crate::telemetry;
@@ -67,32 +67,37 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let flags = &cli.flags;
     match cli.command {
         Command::Serve(args) => {
-            let config = load(flags, args.listen.as_deref())?;
-            let _logs = telemetry::start(&config.log)?;
-            serve::run(&config).await
+            let config = Config::load(flags, args.listen, &process_environment)?;
+            let _logs = telemetry::start(&config.log, config.logging_service_url.as_ref())?;
+            serve::run(config, flags, &args).await
         }
         Command::Demo(args) => demo::run(&args).await,
-        Command::Migrate => migrate::run(&load(flags, None)?).await,
+        Command::Migrate => migrate::run(&load(flags)?).await,
         Command::Config(command) => check::run(&command, flags).await,
         Command::Trigger(args) => trigger::run(&args, flags).await,
         Command::Simulate(args) => simulate::run(&args, flags).await,
-        Command::Verify(args) => verify::run(&args),
-        Command::Events(command) => events::run(&command, &load(flags, None)?).await,
-        Command::Keys(command) => keys::run(&command, &load(flags, None)?).await,
-        Command::Rebuild(args) => rebuild::run(&args, &load(flags, None)?).await,
-        Command::Audit(command) => audit::run(&command, &load(flags, None)?).await,
+        Command::Verify(args) => verify::run(&args).await,
+        Command::Events(command) => events::run(&command, &load(flags)?).await,
+        Command::Keys(command) => keys::run(&command, &load(flags)?).await,
+        Command::Rebuild(args) => rebuild::run(&args, &load(flags)?).await,
+        Command::Audit(command) => audit::run(&command, &load(flags)?).await,
     }
 }
 
-fn load(flags: &Flags, listen: Option<&str>) -> anyhow::Result<Config> {
-    Config::load(flags, listen, &process_environment)
+fn load(flags: &Flags) -> anyhow::Result<Config> {
+    Config::load(flags, None, &process_environment)
 }
 
 /// Opens the configured database, makes it where there is none, and brings it to
 /// this version.
 async fn open(config: &Config) -> anyhow::Result<Store> {
     known_database(&config.database_url)?;
-    let named = || config.database_url.clone();
+    let named = || without_password(&config.database_url);
+    match Store::inspect(&config.database_url).with_context(named)? {
+        Condition::Missing | Condition::Empty | Condition::Current | Condition::Older => {}
+        Condition::Newer => bail!("{}: it is of a later version of Quittance", named()),
+        Condition::Foreign => bail!("{}: it holds the tables of another program; name a file of its own", named()),
+    }
     let store = Store::open(&config.database_url).await.with_context(named)?;
     store.migrate().await.with_context(named)?;
     Ok(store)

@@ -3,32 +3,76 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use engine::{Clock, Engine};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use server::endpoint::InForce;
+use server::serve::Connections;
 use server::{App, Endpoints};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Config;
-use crate::{say, tell};
+use crate::config::{Config, ConnectionLimits, Flags};
+use crate::{reload, say, tell};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to listen; port 0 picks a free one [default: $QUITTANCE_LISTEN, 127.0.0.1:$PORT, or 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
+    pub listen: Option<SocketAddr>,
 }
 
-pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let endpoints = config.endpoints();
+pub async fn run(config: Config, flags: &Flags, args: &Args) -> anyhow::Result<ExitCode> {
+    let endpoints = config.endpoints_to_serve()?;
+    say_what_does_not_run(&endpoints);
+    let store = super::open(&config).await?;
+    let (stop, hangups) = (stop_signal()?, reload::hangups()?);
+    let server = Server::start(store, endpoints, config.listen, config.connections).await?;
+    let reloading = reload::run(hangups, config, flags.clone(), args.listen, server.app.endpoints.clone());
+    let reloading = tokio::spawn(reloading);
+    let ended = server.run(stop).await;
+    reloading.abort();
+    ended
+}
+
+/// A warning where nothing would be taken at all; those that nobody set up are no
+/// trouble beside one that runs.
+fn say_what_does_not_run(endpoints: &Endpoints) {
+    let some_runs = endpoints.iter().any(|endpoint| !endpoint.secrets.is_empty());
     for endpoint in endpoints.iter().filter(|endpoint| endpoint.secrets.is_empty()) {
-        tracing::warn!(endpoint = endpoint.path, "The endpoint does not run: set {}", endpoint.secret_variable);
+        let path = endpoint.path.as_str();
+        if some_runs {
+            tracing::info!(endpoint = path, "The endpoint does not run: set {}", endpoint.set_by);
+        } else {
+            tracing::warn!(endpoint = path, "The endpoint does not run: set {}", endpoint.set_by);
+        }
     }
-    let store = super::open(config).await?;
-    let stop = stop_signal()?;
-    Server::start(store, endpoints, config.listen).await?.run(stop).await
+}
+
+/// Files that are open beside connections: the database's, the log, and some to spare.
+const OTHER_FILES_MAX: usize = 256;
+
+/// As many connections as are configured, and as the operating system has room for: as
+/// much of it as this process may have is asked for.
+fn connections(limits: ConnectionLimits, in_force: Arc<InForce>) -> Connections {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.maximum,
+        Err(_) => before.current,
+    };
+    let room = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES_MAX).max(1)
+    });
+    let wanted = limits.max.unwrap_or(server::serve::CONNECTIONS_MAX);
+    if room < wanted {
+        tracing::warn!(room, wanted, "Fewer connections than wanted: this process may open few files (ulimit -n)");
+    }
+    let of_an_address_max = limits.of_an_address_max.unwrap_or(server::serve::CONNECTIONS_OF_AN_ADDRESS_MAX);
+    Connections { max: wanted.min(room), of_an_address_max, in_force }
 }
 
 /// As shells report a program that an interrupt ended.
@@ -60,21 +104,28 @@ pub struct Server {
     engine: Engine,
     app: App,
     listener: TcpListener,
+    connections: Connections,
     pub address: SocketAddr,
 }
 
 impl Server {
-    pub async fn start(store: Store, endpoints: Endpoints, listen: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn start(
+        store: Store,
+        endpoints: Endpoints,
+        listen: SocketAddr,
+        limits: ConnectionLimits,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
         let engine = Engine::start(store.clone(), Clock::System);
         let app = App::new(store.clone(), engine.intake(), Clock::System, endpoints);
-        Ok(Self { store, engine, app, listener, address })
+        let connections = connections(limits, app.endpoints.clone());
+        Ok(Self { store, engine, app, listener, connections, address })
     }
 
     /// Serves until `stop`; then drains. Fails when a part of it died.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<ExitCode> {
-        let Self { store, mut engine, app, listener, address } = self;
+        let Self { store, mut engine, app, listener, connections, address } = self;
         say!("listening on http://{address}")?;
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Serving");
         let mut died = false;
@@ -84,7 +135,7 @@ impl Server {
                 () = engine.failed() => died = true,
             }
         };
-        server::serve::run(listener, server::router(app), stop).await;
+        server::serve::run(listener, server::router(app), connections, stop).await;
         engine.stop().await;
         log_chain_heads(&store).await;
         if let Err(error) = store.checkpoint().await {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use engine::Clock;
+use gateways::Gateway;
 use gateways::stripe::sample::{Life, SampleEvent, Sampler};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -60,7 +61,7 @@ pub struct Tally {
 }
 
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let sender = args.target.sender(flags)?;
+    let sender = args.target.sender(Gateway::Stripe, flags)?;
     let mut traffic = Traffic::new(args.seed, args.duplicates, args.shuffle);
     let lives: Vec<Life> = (0..args.payments).map(|_| traffic.life()).collect();
     let tally = traffic.send(&lives, &sender, args.rate).await;
@@ -142,7 +143,7 @@ impl Traffic {
             if nobody_answers {
                 break;
             }
-            under_way.spawn(deliver(sender.clone(), event.body.clone()));
+            under_way.spawn(deliver(sender.clone(), event.clone()));
         }
         while let Some(ended) = ended(&mut under_way).await {
             settle(ended);
@@ -169,11 +170,11 @@ fn pace(rate: u32) -> Option<Interval> {
     Some(pace)
 }
 
-async fn deliver(sender: Sender, body: String) -> Ended {
+async fn deliver(sender: Sender, event: SampleEvent) -> Ended {
     let mut tries = 0;
     loop {
         tries += 1;
-        let (ended, comes_again) = match sender.deliver(&body).await {
+        let (ended, comes_again) = match sender.deliver(&event.id, &event.body).await {
             Ok(reply) if reply.is_success() => return Ended::Acknowledged,
             Ok(reply) => (Ended::Refused(reply.to_string()), reply.status == 429 || reply.status >= 500),
             Err(error) => (Ended::Unanswered(output::line(&error)), true),

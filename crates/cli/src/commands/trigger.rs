@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use domain::money::Minor;
 use domain::{Currency, Timestamp};
 use engine::Clock;
-use gateways::Secret;
-use gateways::stripe::sample::{Overrides, Sampler, TYPES};
+use gateways::stripe::sample::{Overrides, SampleEvent, Sampler};
+use gateways::{Gateway, sample, stripe};
 use secrecy::SecretString;
 
-use super::verify::instant;
+use super::verify::{gateway, instant};
 use crate::config::{self, Config, Flags, process_environment};
+use crate::output::WrongUsage;
 use crate::sender::Sender;
 use crate::{say, tell};
 
@@ -21,7 +22,7 @@ pub const SEEDED_START: Timestamp = Timestamp::from_seconds(1_735_689_600);
 /// Where to deliver and how to sign.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
-    /// The endpoint's URL [default: the configured address, /api/webhooks/stripe]
+    /// The endpoint's URL [default: the gateway's path at the configured address]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// The endpoint's signing secret, env:NAME or file:PATH [default: the configured one]
@@ -29,19 +30,37 @@ pub struct Target {
     secret: Option<SecretString>,
 }
 
+/// Where a gateway delivers without configuration, and which variable has its secret.
+const fn defaults(gateway: Gateway) -> (Option<&'static str>, &'static str) {
+    match gateway {
+        Gateway::Stripe => (Some("/api/webhooks/stripe"), "STRIPE_WEBHOOK_SECRET"),
+        Gateway::Paypal => (Some("/api/webhooks/paypal"), "PAYPAL_WEBHOOK_ID"),
+        Gateway::Generic => (Some("/api/v1/order-payments/webhooks/payment"), "WEBHOOK_SECRET"),
+        Gateway::Microservice => (Some("/api/payments/webhook"), "PAYMENT_API_KEY"),
+        Gateway::StandardWebhooks => (None, "WEBHOOK_SECRET"),
+    }
+}
+
 impl Target {
-    pub fn sender(&self, flags: &Flags) -> anyhow::Result<Sender> {
+    pub fn sender(&self, gateway: Gateway, flags: &Flags) -> anyhow::Result<Sender> {
         let config = Config::load(flags, None, &process_environment)?;
+        let (path, variable) = defaults(gateway);
         let secret = match &self.secret {
             Some(secret) => config::secret("--secret", secret, &process_environment)?,
-            None => config
-                .stripe_secrets
-                .first()
-                .cloned()
-                .context("no secret to sign with: give --secret or set STRIPE_WEBHOOK_SECRET")?,
+            None => {
+                let configured = config.secrets_of(gateway).next().cloned();
+                configured.with_context(|| format!("no secret to sign with: give --secret or set {variable}"))?
+            }
         };
-        let url = self.to.clone().unwrap_or_else(|| format!("http://{}/api/webhooks/stripe", config.listen));
-        Sender::new(&url, Secret::from_text(&secret))
+        let url = match (&self.to, path) {
+            (Some(url), _) => url.clone(),
+            (None, Some(path)) => format!("http://{}{path}", config.listen),
+            (None, None) => {
+                let why = format!("{} has no path without configuration: give --to URL", gateway.as_str());
+                return Err(WrongUsage(why).into());
+            }
+        };
+        Sender::new(&url, gateway, secret)
     }
 }
 
@@ -53,23 +72,32 @@ pub struct Args {
     /// Name the types
     #[arg(long)]
     list: bool,
+    /// Who is to have sent it
+    #[arg(long, value_name = "GATEWAY", default_value = "stripe", value_parser = gateway)]
+    gateway: Gateway,
     #[command(flatten)]
     target: Target,
-    /// The order, as `metadata.order_id`
+    /// The order, of Stripe's as `metadata.order_id`
     #[arg(long, value_name = "ID")]
     order_id: Option<String>,
     /// The booking, as `metadata.booking_id`
     #[arg(long, value_name = "ID")]
     booking_id: Option<String>,
-    /// The payment: a payment intent (`pi_…`), or your own id as `metadata.payment_id`
+    /// The payment: a payment intent (`pi_…`), or your own id (of Stripe's as `metadata.payment_id`)
     #[arg(long, value_name = "ID")]
     payment: Option<String>,
+    /// The transaction, of Stripe's as `metadata.transaction_id`
+    #[arg(long, value_name = "ID")]
+    transaction: Option<String>,
+    /// Stripe's checkout session (`cs_…`)
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
     /// In the currency's minor unit
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     amount: Option<i64>,
     /// Like EUR
-    #[arg(long, value_name = "CODE")]
-    currency: Option<String>,
+    #[arg(long, value_name = "CODE", value_parser = currency)]
+    currency: Option<Currency>,
     /// As live mode sends it
     #[arg(long)]
     live: bool,
@@ -81,39 +109,88 @@ pub struct Args {
     created: Option<Timestamp>,
 }
 
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::parse(code).ok_or_else(|| format!("{code:?} is no currency code like EUR"))
+}
+
+/// The types that can be sent for a gateway; none where its signatures cannot be made.
+const fn types(gateway: Gateway) -> &'static [&'static str] {
+    match gateway {
+        Gateway::Stripe => stripe::sample::TYPES,
+        Gateway::Paypal => &[],
+        Gateway::Generic | Gateway::Microservice | Gateway::StandardWebhooks => sample::TYPES,
+    }
+}
+
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if args.list {
-        for event_type in TYPES {
-            say!("{event_type}")?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return list(args.gateway);
     }
-    let event_type = args.event_type.as_deref().unwrap_or_default();
-    let (intent, payment) = match &args.payment {
-        Some(id) if id.starts_with("pi_") => (Some(id.clone()), None),
-        other => (None, other.clone()),
-    };
-    let currency = match &args.currency {
-        Some(code) => Some(Currency::parse(code).with_context(|| format!("--currency: {code:?} is no currency code"))?),
-        None => None,
-    };
-    let overrides = Overrides {
-        amount: args.amount.and_then(Minor::new),
-        currency,
-        order_id: args.order_id.clone(),
-        booking_id: args.booking_id.clone(),
-        payment_id: payment,
-        payment_intent: intent,
-        livemode: args.live,
-        ..Overrides::default()
-    };
-    let mut sampler = Sampler::new(args.seed.unwrap_or_else(|| fastrand::u64(..)));
-    let now = || if args.seed.is_some() { SEEDED_START } else { Clock::System.now() };
-    let Some(event) = sampler.single(event_type, args.created.unwrap_or_else(now), &overrides) else {
-        bail!("no event of type {event_type:?} is known; `quittance trigger --list` names them");
-    };
-    let reply = args.target.sender(flags)?.deliver(&event.body).await?;
+    let event = args.event()?;
+    let reply = args.target.sender(args.gateway, flags)?.deliver(&event.id, &event.body).await?;
     tell!("{} {} → {}", event.event_type, event.id, reply.status);
     say!("{}", reply.body)?;
     Ok(if reply.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(of: Gateway) -> anyhow::Result<ExitCode> {
+    for event_type in types(of) {
+        say!("{event_type}")?;
+    }
+    for other in Gateway::ALL.into_iter().filter(|other| *other != of && !types(*other).is_empty()) {
+        tell!("more with `--gateway {}`", other.as_str());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn event(&self) -> anyhow::Result<SampleEvent> {
+        let event_type = self.event_type.as_deref().unwrap_or_default();
+        let gateway = self.gateway.as_str();
+        if types(self.gateway).is_empty() {
+            return Err(WrongUsage(format!("nobody but {gateway} can sign as {gateway} does")).into());
+        }
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let now = || if self.seed.is_some() { SEEDED_START } else { Clock::System.now() };
+        let at = self.created.unwrap_or_else(now);
+        let event = match self.gateway {
+            Gateway::Stripe => Sampler::new(seed).single(event_type, at, &self.overrides()),
+            other => self.wanted().event(other, event_type, seed, at),
+        };
+        let unknown = || {
+            let all = if self.gateway == Gateway::Stripe { String::new() } else { format!(" --gateway {gateway}") };
+            format!("no event of type {event_type:?} is known; `quittance trigger --list{all}` names them")
+        };
+        event.ok_or_else(|| WrongUsage(unknown()).into())
+    }
+
+    fn overrides(&self) -> Overrides {
+        let (intent, payment) = match &self.payment {
+            Some(id) if id.starts_with("pi_") => (Some(id.clone()), None),
+            other => (None, other.clone()),
+        };
+        Overrides {
+            amount: self.amount.and_then(Minor::new),
+            currency: self.currency,
+            order_id: self.order_id.clone(),
+            booking_id: self.booking_id.clone(),
+            payment_id: payment,
+            transaction_id: self.transaction.clone(),
+            payment_intent: intent,
+            session: self.session.clone(),
+            livemode: self.live,
+            ..Overrides::default()
+        }
+    }
+
+    fn wanted(&self) -> sample::Wanted {
+        sample::Wanted {
+            payment_id: self.payment.clone(),
+            transaction_id: self.transaction.clone(),
+            order_id: self.order_id.clone(),
+            booking_id: self.booking_id.clone(),
+            amount: self.amount.and_then(Minor::new),
+            currency: self.currency,
+        }
+    }
 }

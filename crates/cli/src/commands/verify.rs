@@ -1,4 +1,5 @@
-//! `quittance verify`: one delivery, offline, with a given clock.
+//! `quittance verify`: one delivery, offline, with a given clock. Only a certificate of
+//! PayPal's is fetched where none is given.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use domain::Timestamp;
 use engine::Clock;
-use gateways::{Gateway, Secret, Verdict};
+use engine::clients::paypal::PaypalVerifier;
+use gateways::paypal::{self, Certificates, Trust};
+use gateways::{BadSecret, Gateway, Secret, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -26,15 +29,21 @@ pub struct Args {
     /// When it came: seconds since 1970, or like 2026-11-20T16:01:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = instant, allow_hyphen_values = true)]
     at: Option<Timestamp>,
-    /// How far the signature's time may be away, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = server::endpoint::TOLERANCE_SECONDS)]
-    tolerance: u64,
+    /// How far the signature's time may be away, in seconds [default: 300, of PayPal's four days]
+    #[arg(long, value_name = "SECONDS")]
+    tolerance: Option<u64>,
     /// A header as it was sent, `Name: value`
     #[arg(long, value_name = "HEADER")]
     header: Vec<String>,
     /// The URL it was sent to, for gateways that sign it
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// PayPal's certificate in PEM, with those between it and the root, instead of fetching it
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// Certificates in PEM to trust as roots beside the public ones
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// The raw body; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     body: PathBuf,
@@ -46,8 +55,9 @@ struct Report {
     reason: Option<String>,
 }
 
-fn gateway(name: &str) -> Result<Gateway, String> {
-    Gateway::parse(name).ok_or_else(|| format!("no gateway {name:?} is known; there is stripe"))
+pub fn gateway(name: &str) -> Result<Gateway, String> {
+    let known = || Gateway::ALL.map(Gateway::as_str).join(", ");
+    Gateway::parse(name).ok_or_else(|| format!("no gateway {name:?} is known; there are {}", known()))
 }
 
 pub fn instant(text: &str) -> Result<Timestamp, String> {
@@ -57,21 +67,49 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| format!("{text:?} is no time like 1795194370 or 2026-11-20T16:01:00Z"))
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let body = read_body(&args.body)?;
     let headers = headers(&args.header)?;
-    let mut secrets = Vec::new();
-    for text in &args.secret {
-        secrets.push(Secret::from_text(&follow("--secret", text, &process_environment)?));
-    }
-    let at = args.at.unwrap_or_else(|| Clock::System.now());
-    let verdict = args.gateway.verify(&headers, &body, &secrets, at, args.tolerance);
-    let report = match verdict {
-        Verdict::Valid { .. } => Report { verdict: "valid", reason: None },
-        Verdict::Invalid(reason) => Report { verdict: "invalid", reason: Some(reason.to_string()) },
+    let reason = match secrets(args)? {
+        Ok(secrets) => match verdict(args, &headers, &body, &secrets).await? {
+            Verdict::Valid { .. } => None,
+            Verdict::Invalid(reason) => Some(reason.to_string()),
+        },
+        Err(bad) => Some(bad.to_string()),
     };
+    let report = Report { verdict: if reason.is_none() { "valid" } else { "invalid" }, reason };
     say!("{}", serde_json::to_string(&report)?)?;
     Ok(if report.reason.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A secret that the gateway could not have given out verifies nothing.
+fn secrets(args: &Args) -> anyhow::Result<Result<Vec<Secret>, BadSecret>> {
+    let texts = args.secret.iter().map(|text| follow("--secret", text, &process_environment));
+    let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(texts.iter().map(|text| args.gateway.secret(text)).collect())
+}
+
+async fn verdict(args: &Args, headers: &HeaderMap, body: &[u8], secrets: &[Secret]) -> anyhow::Result<Verdict> {
+    let at = args.at.unwrap_or_else(|| Clock::System.now());
+    let tolerance = args.tolerance.unwrap_or_else(|| args.gateway.tolerance_seconds());
+    if args.gateway != Gateway::Paypal {
+        return Ok(args.gateway.verify(headers, body, secrets, at, tolerance));
+    }
+    let mut trust = Trust::public(None);
+    if let Some(path) = &args.trust {
+        trust = trust.with_roots(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    let Some(path) = &args.certificate else {
+        let verifier = PaypalVerifier::by_certificate(trust, std::env::var("PAYPAL_API_BASE").ok())?;
+        let verdict = verifier.verify(headers, body, secrets, at, tolerance).await;
+        return verdict.context("the certificate cannot be fetched; give it with --certificate FILE");
+    };
+    let certificates = Certificates::from_pem(&read(path)?).with_context(|| path.display().to_string())?;
+    Ok(paypal::verify(headers, body, secrets, &certificates, &trust, at, tolerance))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
 fn read_body(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -80,7 +118,7 @@ fn read_body(path: &Path) -> anyhow::Result<Vec<u8>> {
         std::io::stdin().read_to_end(&mut body).context("standard input cannot be read")?;
         return Ok(body);
     }
-    std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))
+    read(path)
 }
 
 fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {

@@ -91,10 +91,20 @@ fn a_refusal_is_status_1_and_prints_the_reply() {
 #[test]
 fn mistakes_are_one_line_that_says_what_to_do() {
     let shop = Shop::new();
-    let unknown = shop.run(&["trigger", "payment_intent.suceeded"]).error();
-    assert!(unknown.contains("payment_intent.suceeded") && unknown.contains("trigger --list"), "{unknown}");
-    let currency = shop.run(&["trigger", "charge.succeeded", "--currency", "doubloons"]).error();
-    assert!(currency.contains("doubloons"), "{currency}");
+    for (arguments, named) in [
+        (&["payment_intent.suceeded"][..], &["payment_intent.suceeded", "trigger --list"][..]),
+        (&["charge.succeeded", "--gateway", "generic"], &["charge.succeeded", "--list --gateway generic"]),
+        (&["payment.completed", "--gateway", "paypal"], &["paypal"]),
+        (&["payment.completed", "--gateway", "standard-webhooks", "--secret", "c2VjcmV0"], &["--to"]),
+        (&["charge.succeeded", "--gateway", "klarna"], &["klarna", "microservice"]),
+        (&["charge.succeeded", "--currency", "doubloons"], &["doubloons", "EUR"]),
+        (&["charge.succeeded", "--amount", "-1"], &["-1", "--amount"]),
+        (&["charge.succeeded", "--amount=-1"], &["-1", "--amount"]),
+    ] {
+        let said = shop.run(&[&["trigger"], arguments].concat()).exits(2);
+        assert!(named.iter().all(|named| said.stderr.contains(named)), "{}", said.stderr);
+        assert_eq!(said.stdout, "", "{arguments:?}");
+    }
     let url = shop.run(&["trigger", "charge.succeeded", "--to", "localhost"]).error();
     assert!(url.contains("localhost") && url.contains("http://"), "{url}");
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
@@ -106,7 +116,6 @@ fn mistakes_are_one_line_that_says_what_to_do() {
     let elsewhere = shop.run(&["trigger", "charge.succeeded", "--secret", "file:nowhere"]).error();
     assert!(elsewhere.contains("nowhere"), "{elsewhere}");
     shop.run(&["trigger"]).exits(2);
-    shop.run(&["trigger", "charge.succeeded", "--amount=-1"]).exits(2);
 }
 
 #[test]
@@ -119,4 +128,41 @@ fn the_url_and_the_secret_are_the_configured_ones() {
     let mut trigger = shop.command(&["trigger", "charge.succeeded"]);
     trigger.env_remove("STRIPE_WEBHOOK_SECRET").env("QUITTANCE_LISTEN", server.address.to_string());
     assert_eq!(json_lines(&said(&mut trigger).ok())[0]["status"], "accepted");
+}
+
+#[test]
+fn every_gateway_that_can_be_signed_for_has_its_types() {
+    let shop = Shop::new();
+    for gateway in ["generic", "microservice", "standard-webhooks"] {
+        let said = shop.run(&["trigger", "--list", "--gateway", gateway]);
+        assert!(said.stderr.contains("--gateway stripe"), "{}", said.stderr);
+        assert_eq!(said.ok().lines().collect::<Vec<_>>(), ["payment.completed", "payment.failed"]);
+    }
+    let stripes = shop.run(&["trigger", "--list"]);
+    assert!(stripes.stderr.contains("--gateway microservice"), "{}", stripes.stderr);
+}
+
+/// A payment that nobody registered is not found; its event is kept.
+#[test]
+fn the_merchants_own_senders_find_their_endpoints() {
+    let shop = Shop::new();
+    let secrets = [("WEBHOOK_SECRET", "generic-secret"), ("PAYMENT_API_KEY", "microservice-key")];
+    let server = Server::start(shop.command(&["serve", "--listen", "127.0.0.1:0"]).envs(secrets));
+    for (gateway, refused) in [("generic", 401), ("microservice", 401)] {
+        let send = |more: &[&str]| {
+            let named = ["trigger", "payment.completed", "--gateway", gateway, "--transaction", "TXN-1"];
+            let mut command = shop.command(&[&named[..], &["--amount", "15000", "--currency", "USD"], more].concat());
+            said(command.envs(secrets).env("QUITTANCE_LISTEN", server.address.to_string())).exits(1)
+        };
+        let not_found = send(&[]);
+        assert!(not_found.stderr.contains("404"), "{gateway}: {not_found:?}");
+        let wrong = send(&["--secret", "wrong"]);
+        assert!(wrong.stderr.contains(&refused.to_string()), "{gateway}: {wrong:?}");
+    }
+    let events = json_lines(&shop.run(&["events", "list", "--json"]).ok());
+    let kept: HashSet<(&str, &str)> = events
+        .iter()
+        .map(|event| (event["gateway"].as_str().expect("a gateway"), event["state"].as_str().expect("a state")))
+        .collect();
+    assert_eq!(kept, HashSet::from([("generic", "waiting"), ("microservice", "waiting")]), "{events:?}");
 }

@@ -8,11 +8,15 @@ use crate::shop::{Said, Shop, corpus};
 /// What [`Shop::run`] says of one vector, given as a file or on standard input.
 fn verify(shop: &Shop, vector: &Value, at: &str, on_stdin: bool) -> Said {
     let text = |field: &str| vector[field].as_str().expect("a text").to_owned();
-    let body = BASE64_STANDARD.decode(text("body_base64")).expect("base64");
+    let body = match vector["body_repeat"]["count"].as_u64().and_then(|count| usize::try_from(count).ok()) {
+        Some(count) => vector["body_repeat"]["byte"].as_str().expect("a byte").repeat(count).into_bytes(),
+        None => BASE64_STANDARD.decode(text("body_base64")).expect("base64"),
+    };
+    let gateway = text("gateway");
     let (file, secret, tolerance) =
         (shop.write("body", &body).display().to_string(), text("key"), vector["tolerance_s"].to_string());
     let mut arguments =
-        vec!["verify", "--gateway", "stripe", "--secret", &secret, "--at", at, "--tolerance", &tolerance];
+        vec!["verify", "--gateway", &gateway, "--secret", &secret, "--at", at, "--tolerance", &tolerance];
     let headers: Vec<String> = vector["headers"]
         .as_object()
         .expect("headers")
@@ -31,10 +35,13 @@ fn verify(shop: &Shop, vector: &Value, at: &str, on_stdin: bool) -> Said {
 #[test]
 fn every_vector_gets_its_verdict() {
     let shop = Shop::new();
-    let vectors = std::fs::read(corpus("vectors/stripe.json")).expect("the corpus");
-    let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
-    assert!(vectors.len() >= 36, "{} vectors", vectors.len());
-    for vector in &vectors {
+    let vectors = ["vectors/stripe.json", "vectors/standard-webhooks.json"].map(|file| {
+        let vectors = std::fs::read(corpus(file)).expect("the corpus");
+        let vectors: Vec<Value> = serde_json::from_slice(&vectors).expect("JSON");
+        assert!(vectors.len() >= 30, "{file}: {} vectors", vectors.len());
+        vectors
+    });
+    for vector in vectors.iter().flatten() {
         let (name, expected) = (&vector["name"], vector["expect"].as_str().expect("a verdict"));
         for on_stdin in [false, true] {
             let said = verify(&shop, vector, &vector["timestamp_now"].to_string(), on_stdin);
@@ -97,4 +104,22 @@ fn wrong_usage_is_status_2_and_says_what_is_known() {
     let header =
         shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", "odd", "--body", "-"]).error();
     assert!(header.contains("odd"), "{header}");
+}
+
+#[test]
+fn the_merchants_own_senders_are_verified_too() {
+    let shop = Shop::new();
+    shop.write("body", br#"{"payment_id":1,"status":"completed"}"#);
+    let body = shop.path("body").display().to_string();
+    let verify = |gateway: &str, secret: &str, header: &str| {
+        let arguments = ["verify", "--gateway", gateway, "--secret", "other", "--secret", secret, "--header", header];
+        shop.run(&[&arguments[..], &["--at", "1763654400", "--body", &body]].concat()).status
+    };
+    assert_eq!(verify("microservice", "key", "X-API-Key: key"), Some(0));
+    assert_eq!(verify("microservice", "key", "X-API-Key: keys"), Some(1));
+    // HMAC-SHA256 of `1763654400.` and the body, with the key `generic-secret`.
+    let tag = "b26784050f0976451a2e3c3ba8ad8625d8b64d39382956c30c092b3789948e70";
+    assert_eq!(verify("generic", "generic-secret", &format!("X-Webhook-Signature: t=1763654400,v1={tag}")), Some(0));
+    assert_eq!(verify("generic", "generic", &format!("X-Webhook-Signature: t=1763654400,v1={tag}")), Some(1));
+    assert_eq!(verify("generic", "generic-secret", &format!("Stripe-Signature: t=1763654400,v1={tag}")), Some(1));
 }

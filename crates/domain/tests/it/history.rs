@@ -26,7 +26,7 @@ impl History {
         for (old, new) in ledger.renamed() {
             self.merged.entry(new.to_owned()).or_default().insert(old.to_owned());
         }
-        if let Outcome::Applied { payment_id, changes } = outcome {
+        if let Outcome::Applied { payment_id, changes, .. } = outcome {
             for change in changes {
                 assert_eq!(change.payment_id, payment_id);
                 self.add(change);
@@ -45,7 +45,7 @@ impl History {
         let first = match subject {
             Subject::PaymentDispute => Some("none"),
             Subject::Order if DUE.iter().any(|(due, _)| *due == id) => Some("pending"),
-            Subject::Payment | Subject::Order | Subject::Refund | Subject::Dispute => None,
+            Subject::Payment | Subject::Order | Subject::Refund | Subject::Dispute | Subject::Booking => None,
         };
         let mut ends: BTreeSet<_> = self.last_rows(subject, &id).into_iter().map(Some).collect();
         if ends.is_empty() || subject == Subject::PaymentDispute {

@@ -130,7 +130,7 @@ fn compare(scenario: &Scenario, ledger: &Ledger) {
             }
             Some("dp") => {
                 let conflict = seen == "CONFLICT";
-                let stage = payment.disputes[0].stage.map(|stage| stage.as_str());
+                let stage = payment.disputes[0].stage;
                 assert!(conflict || seen.as_str() == stage, "{name}, we see {stage:?}");
                 assert_eq!(conflict, payment.flags.contains(&Flag::DisputeWonAndLost), "{name}, flags");
             }

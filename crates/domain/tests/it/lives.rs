@@ -2,6 +2,7 @@
 //! sane gateway would make.
 
 use domain::dispute::DisputeStage;
+use domain::external::ExternalIds;
 use domain::intent::Details;
 use domain::lattice::{Earliest, Largest, Latest};
 use domain::reader::ReaderStatus;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::said::{
-    at, charge, charge_failed, details, dispute, intent, minor, of, reader, refund, scope, session, thin,
+    at, charge, charge_failed, details, dispute, dollars, external, intent, minor, of, reader, refund, scope, session, thin,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -272,7 +273,7 @@ pub fn events(lives: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = V
 
 /// Anything that could be said, about few enough objects that statements meet.
 pub fn statement() -> impl Strategy<Value = EventFacts> {
-    (0..7_usize, 0..3_usize, 0..3_usize, 0..3_i64, 0..8_usize, amount(), amount(), any::<[bool; 4]>(), scopes())
+    (0..8_usize, 0..3_usize, 0..3_usize, 0..3_i64, 0..8_usize, amount(), amount(), any::<[bool; 4]>(), scopes())
         .prop_map(|(kind, n, parent, seconds, word, amount, other, told, scope)| {
             let (pi, ch) = (format!("pi_{parent}"), format!("ch_{parent}"));
             let order = told[0].then(|| format!("ord_{parent}"));
@@ -303,6 +304,20 @@ pub fn statement() -> impl Strategy<Value = EventFacts> {
                 5 => {
                     let stage = DisputeStage::ALL[word].as_str();
                     dispute(&format!("dp_{n}"), seconds, stage, &ch, &[("txn_0", amount), ("txn_1", -other)])
+                }
+                6 => {
+                    let id = |given: bool, id: usize| given.then(|| id.to_string());
+                    let ids = ExternalIds {
+                        transaction: id(told[1], n),
+                        payment: id(told[2] || !told[1], parent),
+                        order: id(told[3], word),
+                    };
+                    external(ids, seconds, ["completed", "failed"][word % 2], |external| {
+                        let seen = if word % 2 == 0 { &mut external.completed } else { &mut external.failed };
+                        seen.amounts.extend(told[0].then(|| dollars(amount)));
+                        seen.details = said;
+                        external.time_unreliable = word == 7;
+                    })
                 }
                 _ if told[1] => reader("tmr_1", seconds, ReaderStatus::ALL[word % 3], &pi),
                 _ => thin(&format!("evt_thin_{n}"), seconds, &pi),

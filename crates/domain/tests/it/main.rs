@@ -1,6 +1,7 @@
 //! The crate's contract: whatever the order, the grouping and the number of
 //! deliveries, one set of facts makes one state, and the right one.
 
+mod external;
 mod history;
 mod lattice;
 
@@ -11,6 +12,8 @@ mod loading;
 mod money;
 mod orderings;
 mod payment_ids;
+mod paypal;
 mod permutations;
+mod registering;
 mod rules;
 mod said;

@@ -387,7 +387,8 @@ fn what_no_endpoint_may_make_waits() {
     };
     let mut ledger = Ledger::default();
     assert_eq!(ledger.apply(&unasked(succeeded("pi_1", 10))), Outcome::Waiting);
-    assert_eq!(ledger.apply(&unasked(reader("tmr_1", 9, ReaderStatus::Failed, "pi_2"))), Outcome::Ignored);
+    let aside = EventFacts { decides: false, ..unasked(reader("tmr_1", 9, ReaderStatus::Failed, "pi_2")) };
+    assert_eq!(ledger.apply(&aside), Outcome::Ignored);
     assert!(matches!(ledger.apply(&pi(5, "processing")), Outcome::Applied { .. }), "now it was asked for");
     let payment = payment("asked for", &[unasked(succeeded("pi_1", 10)), pi(5, "processing")]);
     assert!(payment.visible && payment.status == PaymentStatus::Paid);

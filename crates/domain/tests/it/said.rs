@@ -3,6 +3,7 @@
 
 use domain::charge::{ChargeFacts, ChargeRank};
 use domain::dispute::{DisputeDetails, DisputeFacts, DisputeStage};
+use domain::external::{ExternalFacts, ExternalIds, Seen, StatedAmount};
 use domain::intent::{Details, Failure, IntentFacts};
 use domain::lattice::{Earliest, Largest, Latest};
 use domain::money::Minor;
@@ -10,7 +11,7 @@ use domain::reader::{ReaderAction, ReaderFacts, ReaderStatus};
 use domain::refund::{RefundFacts, RefundStatus};
 use domain::session::SessionFacts;
 use domain::thin::ThinFacts;
-use domain::{AccountId, Currency, EventFacts, Facts, Mode, ObjectKey, ObjectKind, Phase, Scope, Timestamp};
+use domain::{AccountId, Currency, EventFacts, Facts, Mode, Money, ObjectKey, ObjectKind, Phase, Scope, Timestamp};
 
 pub fn scope() -> Scope {
     Scope { account: AccountId::default(), gateway: "stripe".to_owned(), mode: Mode::Live }
@@ -18,7 +19,7 @@ pub fn scope() -> Scope {
 
 /// An event of an endpoint that makes payments.
 pub fn event(facts: Facts) -> EventFacts {
-    EventFacts { scope: scope(), facts: Facts { creates: true, ..facts } }
+    EventFacts { scope: scope(), facts: Facts { creates: true, ..facts }, decides: true }
 }
 
 pub fn minor(units: i64) -> Minor {
@@ -160,6 +161,22 @@ pub fn reader(reader: &str, seconds: i64, status: ReaderStatus, intent: &str) ->
         intents: [intent.to_owned()].into(),
     };
     event(Facts { readers: [(format!("{reader}/{intent}"), facts)].into(), ..Facts::default() })
+}
+
+/// `word` is `completed` or `failed`.
+pub fn external(ids: ExternalIds, seconds: i64, word: &str, edit: impl FnOnce(&mut ExternalFacts)) -> EventFacts {
+    let (key, mut external) = ids.facts().expect("an id");
+    match word {
+        "completed" => external.completed = Seen::at(at(seconds)),
+        "failed" => external.failed = Seen::at(at(seconds)),
+        other => panic!("{other:?} is neither completed nor failed"),
+    }
+    edit(&mut external);
+    event(Facts { externals: [(key, external)].into(), ..Facts::default() })
+}
+
+pub fn dollars(cents: i64) -> StatedAmount {
+    StatedAmount::Money(Money { amount: minor(cents), currency: usd().expect("a code") })
 }
 
 pub fn thin(id: &str, seconds: i64, intent: &str) -> EventFacts {

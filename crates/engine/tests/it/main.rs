@@ -3,6 +3,7 @@
 mod apply;
 mod intake;
 mod order;
+mod paypal;
 mod poison;
 mod rebuild;
 mod scratch;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use domain::{AccountId, Timestamp};
 use engine::{Clock, Engine};
-use gateways::Gateway;
 use gateways::stripe::sample::{Overrides, SampleEvent, Sampler};
 use rusqlite::types::ValueRef;
 use store::{EventFilter, EventRow, NewEvent, Store};
@@ -153,7 +152,7 @@ pub async fn until(done: impl AsyncFn() -> bool, last_look: impl Fn() -> String)
 
 /// As the server would hand it in.
 pub fn delivery(body: &str) -> NewEvent {
-    let envelope = Gateway::Stripe.envelope(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let envelope = gateways::stripe::envelope(body.as_bytes()).unwrap_or_else(|error| panic!("{error}: {body}"));
     NewEvent::new(
         AccountId::default(),
         "stripe",

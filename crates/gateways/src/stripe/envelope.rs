@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::json::{self, Raw};
+use crate::json::{self, Raw};
 use crate::{Envelope, NotAnEvent};
 
 /// A snapshot event shows its object in `data`; a thin one names it in

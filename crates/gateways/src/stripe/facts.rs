@@ -18,7 +18,7 @@ use domain::lattice::Latest;
 use domain::{Facts, Timestamp};
 
 use super::envelope::{Document, envelope};
-use super::json::{self, Raw, tolerant};
+use crate::json::{self, Raw, tolerant};
 use crate::{NotAnEvent, Statement};
 
 tolerant! { Data { object: Object<'de> = "object" } }

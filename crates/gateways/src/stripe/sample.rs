@@ -62,9 +62,10 @@ pub struct SampleEvent {
 pub struct Overrides {
     pub amount: Option<Minor>,
     pub currency: Option<Currency>,
-    /// These three go into the metadata under their own names.
+    /// These four go into the metadata under their own names.
     pub order_id: Option<String>,
     pub payment_id: Option<String>,
+    pub transaction_id: Option<String>,
     pub booking_id: Option<String>,
     pub payment_intent: Option<String>,
     pub charge: Option<String>,

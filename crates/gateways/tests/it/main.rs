@@ -1,7 +1,12 @@
 mod corpus;
 mod envelope;
 mod fixtures;
+mod generic;
+mod hostile;
+mod microservice;
+mod paypal;
 mod properties;
 mod sample;
 mod signature;
+mod standard_webhooks;
 mod support;

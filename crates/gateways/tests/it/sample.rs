@@ -144,6 +144,7 @@ fn overrides_take_the_place_of_what_is_made_up() {
         currency: Currency::parse("jpy"),
         order_id: Some("6735 \"quoted\"".to_owned()),
         payment_id: Some("1".to_owned()),
+        transaction_id: Some("TXN-1".to_owned()),
         booking_id: Some("B-7".to_owned()),
         payment_intent: Some("pi_mine".to_owned()),
         charge: Some("ch_mine".to_owned()),
@@ -160,10 +161,12 @@ fn overrides_take_the_place_of_what_is_made_up() {
     assert_eq!((details.amount, details.currency), (overrides.amount, overrides.currency));
     assert_eq!(details.order_id, overrides.order_id);
     assert_eq!(details.metadata["payment_id"], "1");
+    assert_eq!(details.metadata["transaction_id"], "TXN-1");
     assert_eq!(details.metadata["booking_id"], "B-7");
     let session = Sampler::new(1).single("checkout.session.completed", START, &Overrides { status: None, ..overrides });
     let facts = event_facts(session.expect("an event").body.as_bytes()).facts;
     assert!(facts.sessions["cs_mine"].paid_at.is_some() && facts.sessions["cs_mine"].intents.contains("pi_mine"));
+    assert_eq!(facts.sessions["cs_mine"].details.get().expect("details").metadata["booking_id"], "B-7");
     let most = Overrides { amount: Minor::new(i64::MAX), ..Overrides::default() };
     for kind in LifeKind::ALL {
         assert!(!Sampler::new(1).life(kind, START, &most).events.is_empty());

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use domain::external::ExternalFacts;
 use domain::{AccountId, EventFacts, Ledger, Mode, Payment, Scope, Timestamp};
 use gateways::stripe::{envelope, normalise};
-use gateways::{Secret, Verdict};
-use http::{HeaderMap, HeaderValue};
+use gateways::{Gateway, Secret, Statement, Verdict};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 
 /// Recorded events and signature vectors, which are not part of this repository.
@@ -48,7 +49,8 @@ pub fn event_facts(body: &[u8]) -> EventFacts {
     let envelope = envelope(body).unwrap_or_else(|error| panic!("{error}: {text}"));
     let mut facts = normalise(body).unwrap_or_else(|error| panic!("{error}: {text}")).facts;
     facts.creates = true;
-    EventFacts { scope: scope(envelope.mode), facts }
+    let decides = gateways::Gateway::Stripe.decides(&envelope.event_type);
+    EventFacts { scope: scope(envelope.mode), facts, decides }
 }
 
 pub fn scope(mode: Mode) -> Scope {
@@ -65,4 +67,32 @@ pub fn ledger<'a>(events: impl IntoIterator<Item = &'a EventFacts>) -> Ledger {
 
 pub fn payments(ledger: &Ledger) -> Vec<&Payment> {
     ledger.payments().values().map(|entry| &entry.payment).collect()
+}
+
+/// The secret as that gateway uses it.
+pub fn secret_of(gateway: Gateway, text: &str) -> Secret {
+    gateway.secret(&SecretString::from(text)).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+pub fn headers_of(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let name = HeaderName::try_from(*name).expect(name);
+        headers.append(name, HeaderValue::from_str(value).expect(value));
+    }
+    headers
+}
+
+/// The headers that a sender with this secret would send.
+pub fn signed(gateway: Gateway, text: &str, event_id: &str, at: Timestamp, body: &[u8]) -> HeaderMap {
+    let signed = gateway.sign(&SecretString::from(text), event_id, at, body).expect("a secret that signs");
+    let pairs: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    headers_of(&pairs)
+}
+
+/// What a statement has of the only payment in it, under its key.
+pub fn only_external(statement: &Statement) -> (&str, &ExternalFacts) {
+    assert_eq!(statement.facts.externals.len(), 1, "{statement:?}");
+    let (key, external) = statement.facts.externals.first_key_value().expect("one");
+    (key, external)
 }

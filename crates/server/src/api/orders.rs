@@ -1,13 +1,15 @@
 //! `/api/orders`
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::response::Response;
+use domain::money::Money;
 use serde::{Deserialize, Serialize};
-use store::{HistoryRow, OrderRow, PaymentFilter, PaymentRow};
+use store::{HistoryRow, NewOrder, OrderRow, PaymentFilter, PaymentRow};
 
+use super::body::{Command, Fields};
 use super::payments::WhichParams;
-use super::{Page, Params, cursor, limit};
+use super::{Page, Params, Path, answered, cursor, limit, made, new_id};
 use crate::App;
 use crate::auth::{Reader, account_of};
 use crate::error::ApiError;
@@ -36,11 +38,22 @@ pub async fn list(
 const PAYMENTS_SHOWN_MAX: u32 = 200;
 
 #[derive(Debug, Serialize)]
-struct Shown {
+pub struct Shown {
     #[serde(flatten)]
     order: OrderRow,
     payments: Vec<PaymentRow>,
     status_history: Vec<HistoryRow>,
+}
+
+async fn shown(app: &App, order: OrderRow) -> Result<Shown, ApiError> {
+    let of_order = PaymentFilter {
+        account: Some(order.account.clone()),
+        order_id: Some(order.id.clone()),
+        ..PaymentFilter::default()
+    };
+    let payments = app.store.list_payments(&of_order, PAYMENTS_SHOWN_MAX).await?;
+    let status_history = app.store.history_of_order(&order.account, &order.id).await?;
+    Ok(Shown { order, payments, status_history })
 }
 
 /// `GET /api/orders/{id}`
@@ -49,18 +62,44 @@ pub async fn show(
     Reader(key): Reader,
     Path(id): Path<String>,
     Params(which): Params<WhichParams>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<Shown>, ApiError> {
     let account = account_of(&key, which.account.as_deref())?;
     let order = match app.store.show_order(account.as_ref(), &id).await {
         Err(store::Error::Conflict(_)) => return Err(ApiError::ORDER_AMBIGUOUS),
         other => other?.ok_or(ApiError::ORDER_NOT_FOUND)?,
     };
-    let of_order = PaymentFilter {
-        account: Some(order.account.clone()),
-        order_id: Some(order.id.clone()),
-        ..PaymentFilter::default()
+    Ok(Json(shown(&app, order).await?))
+}
+
+/// `POST /api/orders`: what is due for an order.
+pub async fn register(State(app): State<App>, command: Command) -> Result<Response, ApiError> {
+    let now = app.clock.now();
+    let mut fields = command.fields(&["id", "amount", "currency", "customer", "metadata"])?;
+    let id = fields.id("id")?;
+    let (amount, currency) = (fields.amount("amount")?, fields.currency("currency")?);
+    let due = Money { amount: fields.required("amount", amount)?, currency: fields.required("currency", currency)? };
+    let customer = fields.object("customer", "customer.", &["reference", "email", "name"])?;
+    let metadata = fields.metadata("metadata")?;
+    let order = NewOrder {
+        id: id.unwrap_or_else(|| new_id("ord", now)),
+        due,
+        customer: customer.map(customer_text).transpose()?,
+        metadata: (!metadata.is_empty()).then(|| serde_json::json!(metadata).to_string()),
     };
-    let payments = app.store.list_payments(&of_order, PAYMENTS_SHOWN_MAX).await?;
-    let status_history = app.store.history_of(&order.account, &[&order.id]).await?;
-    Ok(Json(Shown { order, payments, status_history }).into_response())
+    let Command { account, idempotency, .. } = command;
+    let registered = app.store.register_order(&account, order, idempotency, now).await??;
+    tracing::info!(%account, order_id = registered.id(), status = made(&registered).as_u16(), "Order registered");
+    let order = app.store.show_order(Some(&account), registered.id()).await?.ok_or(ApiError::ORDER_NOT_FOUND)?;
+    Ok(answered(made(&registered), &registered, shown(&app, order).await?))
+}
+
+/// As it is stored: the same customer has the same text.
+fn customer_text(mut fields: Fields) -> Result<String, ApiError> {
+    let mut customer = serde_json::Map::new();
+    for name in ["reference", "email", "name"] {
+        if let Some(text) = fields.reference(name)? {
+            customer.insert(name.to_owned(), text.into());
+        }
+    }
+    Ok(serde_json::Value::Object(customer).to_string())
 }

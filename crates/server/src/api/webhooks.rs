@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{ApiKey, EventDetail, EventFilter, EventRow, EventState, StateCounts};
 
-use super::{Page, Params, cursor, instant, limit};
+use super::{Page, Params, Path, cursor, instant, limit};
 use crate::App;
 use crate::auth::{Reader, Writer, account_of};
 use crate::error::ApiError;

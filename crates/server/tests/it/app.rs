@@ -75,6 +75,7 @@ impl Reply {
 pub struct TestApp {
     pub store: Store,
     pub clock: Clock,
+    app: Option<App>,
     pub router: Router,
     engine: Option<Engine>,
     directory: TempDir,
@@ -96,7 +97,13 @@ impl TestApp {
         let clock = Clock::manual(NOW);
         let engine = Engine::start(store.clone(), clock.clone());
         let app = App::new(store.clone(), engine.intake(), clock.clone(), Endpoints::new(endpoints));
-        Self { store, clock, router: server::router(app), engine: Some(engine), directory, finished: false }
+        let router = server::router(app.clone());
+        Self { store, clock, app: Some(app), router, engine: Some(engine), directory, finished: false }
+    }
+
+    /// Puts other endpoints in force.
+    pub fn reload(&self, endpoints: Endpoints) {
+        self.app.as_ref().expect("it runs").endpoints.replace(endpoints);
     }
 
     pub fn database(&self) -> rusqlite::Connection {
@@ -117,7 +124,7 @@ impl TestApp {
     }
 
     async fn stop(&mut self) {
-        self.router = Router::new(); // It holds the way in open.
+        (self.router, self.app) = (Router::new(), None); // They hold the way in open.
         if let Some(engine) = self.engine.take() {
             engine.stop().await;
         }

@@ -6,6 +6,7 @@ mod access;
 mod app;
 mod deliveries;
 mod events;
+mod guards;
 mod health;
 mod hostile;
 mod payments;

@@ -135,7 +135,7 @@ async fn other_methods_are_not_allowed() {
 #[tokio::test]
 async fn a_body_has_its_limit() {
     let mut small = Endpoint::stripe("/small", vec![secret("whsec_test")]);
-    small.body_bytes_max = 1000;
+    small.limits.body_bytes_max = 1000;
     let app = TestApp::with([small, Endpoint::stripe(HOOK, vec![secret("whsec_test")])]).await;
     let of_size = |event_id: &str, size: usize| {
         let event = unrelated(event_id);

@@ -142,7 +142,8 @@ async fn an_account_reaches_no_other(db: Scratch) {
     let id = db.value("SELECT id FROM payments").await;
     assert!(db.show_payment(Some(&shop), &id).await.unwrap().is_none());
     assert!(db.show_order(Some(&shop), "6735").await.unwrap().is_none());
-    assert_eq!(db.history_of(&shop, &[&id, "6735"]).await.unwrap(), []);
+    assert_eq!(db.history_of_payment(&shop, &id).await.unwrap(), []);
+    assert_eq!(db.history_of_order(&shop, "6735").await.unwrap(), []);
 }
 
 async fn an_event_may_come_before_what_it_is_about(db: Scratch) {

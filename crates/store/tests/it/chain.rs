@@ -71,7 +71,7 @@ async fn whatever_is_done_to_it_is_named(db: Scratch) {
         format!(
             "INSERT INTO event SELECT {seq}, account, 'evt_forged', gateway, mode, connected_account, endpoint, event_type,
                 api_version, gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
-                {batch}, body_hash FROM event WHERE seq = 1"
+                {batch}, body_hash, holds_mismatch FROM event WHERE seq = 1"
         )
     };
     let cases: Vec<(&str, String, Vec<ChainFault>)> = vec![

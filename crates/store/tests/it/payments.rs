@@ -1,7 +1,7 @@
 //! Reading payments, orders and their history.
 
 use domain::PaymentStatus;
-use store::{EventFilter, PaymentFilter};
+use store::{EventFilter, HistoryRow, PaymentFilter};
 
 use crate::scratch::{NOW, Scratch, account, at, created, intent, refund, session, succeeded};
 
@@ -102,10 +102,11 @@ async fn an_old_id_leads_to_the_payment_that_it_became(db: Scratch) {
         assert_eq!(db.count_events(&filter).await.unwrap(), 3, "and its events by {id}");
         assert!(db.show_payment(Some(&account("shop")), id).await.unwrap().is_none());
     }
-    let history = db.history_of(&account("default"), &[&payment.id]).await.unwrap();
-    let path: Vec<_> = history.iter().map(|row| (row.from.as_deref(), row.to.as_str())).collect();
+    let history = db.history_of_payment(&account("default"), &payment.id).await.unwrap();
+    let own = history.iter().filter(|row| row.subject == "payment");
+    let path: Vec<_> = own.map(|row| (row.from.as_deref(), row.to.as_str())).collect();
     assert_eq!(path, [(None, "paid"), (Some("paid"), "partially_refunded")], "one history");
-    assert_eq!(db.history_of(&account("default"), &[&old.payment.id]).await.unwrap(), []);
+    assert_eq!(db.history_of_payment(&account("default"), &old.payment.id).await.unwrap(), []);
     assert!(history.iter().all(|row| row.payment_id == payment.id));
     assert_eq!(db.value("SELECT payment_id FROM refunds").await, payment.id);
     assert_eq!(db.value("SELECT count(*) FROM gateway_object o JOIN payment p ON p.id = o.payment_id").await, "4");
@@ -157,24 +158,20 @@ async fn history_is_in_the_order_of_observation(db: Scratch) {
     ])
     .await;
     let payment = db.list_payments(&PaymentFilter::default(), 1).await.unwrap().remove(0).payment;
-    let subjects = ["6735", payment.id.as_str(), payment.refunds[0].id.as_str()];
-    let history = db.history_of(&account("default"), &subjects).await.unwrap();
-    let told: Vec<String> = history
-        .iter()
-        .map(|row| format!("{} {} {}", row.event_id.as_deref().unwrap_or("?"), row.subject, row.to))
-        .collect();
-    let expected = [
-        "evt_1 payment pending",
-        "evt_1 order pending",
-        "evt_2 payment paid",
-        "evt_2 order paid",
-        "evt_3 payment refunded",
-        "evt_3 refund succeeded",
-        "evt_3 order refunded",
-    ];
-    assert_eq!(told, expected);
-    assert!(history.iter().all(|row| row.payment_id == payment.id && row.at == at(3600)));
-    assert_eq!(db.history_of(&account("default"), &[]).await.unwrap(), []);
+    let of_payment = db.history_of_payment(&account("default"), &payment.id).await.unwrap();
+    let of_order = db.history_of_order(&account("default"), "6735").await.unwrap();
+    let told = |history: &[HistoryRow]| -> Vec<String> {
+        let line =
+            |row: &HistoryRow| format!("{} {} {}", row.event_id.as_deref().unwrap_or("?"), row.subject, row.to);
+        history.iter().map(line).collect()
+    };
+    let expected = ["evt_1 payment pending", "evt_2 payment paid", "evt_3 payment refunded", "evt_3 refund succeeded"];
+    assert_eq!(told(&of_payment), expected);
+    assert_eq!(told(&of_order), ["evt_1 order pending", "evt_2 order paid", "evt_3 order refunded"]);
+    let mut all = of_payment.iter().chain(&of_order);
+    assert!(all.all(|row| row.payment_id == payment.id && row.at == at(3600)));
+    assert_eq!(db.history_of_payment(&account("default"), "6735").await.unwrap(), []);
+    assert_eq!(db.history_of_order(&account("default"), &payment.id).await.unwrap(), []);
 }
 
 async fn hidden_payments_are_not_shown(db: Scratch) {

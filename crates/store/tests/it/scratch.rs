@@ -4,7 +4,6 @@ use std::ops::Deref;
 
 use domain::lattice::Join;
 use domain::{AccountId, Mode, Timestamp};
-use gateways::Gateway;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
 use store::{Claimed, NewEvent, Prepared, Receipt, Settled, Store};
@@ -139,13 +138,13 @@ fn text_of(row: &sqlx::sqlite::SqliteRow, column: usize) -> String {
 pub fn prepare(claimed: &Claimed) -> Prepared {
     let mut whole = gateways::Statement::default();
     for body in std::iter::once(&claimed.body).chain(&claimed.renderings) {
-        let statement = Gateway::Stripe.normalise(body).expect("an event");
+        let statement = gateways::stripe::normalise(body).expect("an event");
         whole.facts.join(statement.facts);
         whole.object_id = whole.object_id.or(statement.object_id);
         whole.needs_fetch |= statement.needs_fetch;
     }
     whole.facts.creates = claimed.creates && !whole.facts.is_empty();
-    Prepared::new(claimed, whole.facts, whole.object_id, whole.needs_fetch).expect("it renders")
+    Prepared::new(claimed, whole.facts, whole.object_id, whole.needs_fetch, true).expect("it renders")
 }
 
 pub fn account(name: &str) -> AccountId {

@@ -1,28 +1,15 @@
 //! What describes a payment without deciding anything about it.
 
-use std::collections::BTreeMap;
-
 use domain::intent::{Details, Failure};
 
 use super::Object;
-use crate::stripe::json::{Raw, shorten, tolerant};
-
-/// Stripe's own limits. <https://docs.stripe.com/api/metadata>
-const METADATA_KEYS_MAX: usize = 50;
-const METADATA_KEY_CHARS_MAX: usize = 40;
-const METADATA_VALUE_CHARS_MAX: usize = 500;
-
-/// Of descriptions and messages; Stripe's are shorter.
-pub(super) const TEXT_CHARS_MAX: usize = 1000;
-
-/// Of codes, methods and e-mail addresses.
-const WORD_CHARS_MAX: usize = 255;
+use crate::json::{Raw, TEXT_CHARS_MAX, WORD_CHARS_MAX, tolerant};
 
 tolerant! { Typed { kind: Raw<'de> = "type" } }
 tolerant! { Person { email: Raw<'de> = "email" } }
 
 pub(super) fn details(object: &Object<'_>) -> Details {
-    let metadata = metadata(object.metadata);
+    let metadata = object.metadata.metadata();
     Details {
         amount: object.amount.minor(),
         currency: object.currency.currency(),
@@ -68,17 +55,7 @@ fn method(object: &Object<'_>) -> Option<String> {
     })
 }
 
-fn metadata(raw: Raw<'_>) -> BTreeMap<String, String> {
-    let entries = raw.entries(METADATA_KEYS_MAX).into_iter();
-    entries
-        .filter_map(|(key, value)| {
-            let value = value.scalar_text(METADATA_VALUE_CHARS_MAX)?;
-            Some((shorten(&key, METADATA_KEY_CHARS_MAX), value))
-        })
-        .collect()
-}
-
 /// An order's id is looked up, so half of one would be another order's.
 fn order_id(text: &str) -> Option<String> {
-    crate::stripe::json::is_id(text).then(|| text.to_owned())
+    crate::json::is_id(text).then(|| text.to_owned())
 }

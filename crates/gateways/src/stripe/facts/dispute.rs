@@ -6,7 +6,7 @@ use domain::{DisputeStatus, Facts};
 
 use super::details::word;
 use super::{Object, Said};
-use crate::stripe::json::{Raw, tolerant};
+use crate::json::{Raw, tolerant};
 
 tolerant! { Evidence { due_by: Raw<'de> = "due_by" } }
 tolerant! { BalanceTransaction { id: Raw<'de> = "id", net: Raw<'de> = "net" } }
@@ -37,6 +37,7 @@ pub(super) fn state(object: &Object<'_>, said: &Said<'_>, facts: &mut Facts) {
         created_at: object.created.instant().map(Earliest::of).unwrap_or_default(),
         transactions: transactions.collect(),
         type_disagrees: said.is("charge.dispute.closed") && is_open,
+        ..DisputeFacts::default()
     };
     facts.disputes.insert(id, dispute);
 }

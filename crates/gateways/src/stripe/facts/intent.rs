@@ -6,7 +6,7 @@ use domain::{Facts, Phase};
 
 use super::details::{details, failure, word};
 use super::{Object, Said};
-use crate::stripe::json::{Raw, tolerant};
+use crate::json::{Raw, tolerant};
 
 tolerant! {
     PaymentError {

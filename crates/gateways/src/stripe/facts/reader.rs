@@ -3,9 +3,9 @@
 use domain::Facts;
 use domain::reader::{ReaderAction, ReaderFacts, ReaderStatus};
 
-use super::details::{TEXT_CHARS_MAX, word};
+use super::details::word;
 use super::{Object, Said};
-use crate::stripe::json::{Raw, tolerant};
+use crate::json::{Raw, TEXT_CHARS_MAX, tolerant};
 
 tolerant! {
     /// What a reader does is described under the action's own name.

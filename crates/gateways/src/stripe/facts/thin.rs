@@ -7,7 +7,7 @@ use domain::{Facts, ObjectKey, ObjectKind, Timestamp};
 
 use super::kind_of_id;
 use crate::Statement;
-use crate::stripe::json::{Raw, tolerant};
+use crate::json::{Raw, tolerant};
 
 tolerant! { Related { id: Raw<'de> = "id", kind: Raw<'de> = "type" } }
 

@@ -86,6 +86,7 @@ impl Scene {
         let ids = &mut sampler.ids;
         let mut metadata = vec![("order_id", order_id.clone())];
         metadata.extend(overrides.payment_id.clone().map(|id| ("payment_id", id)));
+        metadata.extend(overrides.transaction_id.clone().map(|id| ("transaction_id", id)));
         metadata.extend(overrides.booking_id.clone().map(|id| ("booking_id", id)));
         metadata.push(("cart_id", ids.random("cart_", 16)));
         metadata.push(("channel", "web".to_owned()));

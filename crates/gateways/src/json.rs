@@ -2,6 +2,7 @@
 //! another type, repeated or new, and none of it may cost us the event.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::Timestamp;
@@ -14,12 +15,23 @@ use crate::NotAnEvent;
 /// Gateways' ids are short; what is longer is none.
 const ID_BYTES_MAX: usize = 255;
 
+/// Of descriptions and messages; gateways' are shorter.
+pub(crate) const TEXT_CHARS_MAX: usize = 1000;
+
+/// Of codes, methods and e-mail addresses.
+pub(crate) const WORD_CHARS_MAX: usize = 255;
+
+/// Stripe's own limits, which others get too. <https://docs.stripe.com/api/metadata>
+const METADATA_KEYS_MAX: usize = 50;
+const METADATA_KEY_CHARS_MAX: usize = 40;
+const METADATA_VALUE_CHARS_MAX: usize = 500;
+
 /// Deeper than any gateway nests. It is also what other JSON readers take, the
 /// database's among them.
 const DEPTH_MAX: usize = 128;
 
 /// The text of a JSON document that is safe to read.
-pub(super) fn document(body: &[u8]) -> Result<&str, NotAnEvent> {
+pub(crate) fn document(body: &[u8]) -> Result<&str, NotAnEvent> {
     let text = std::str::from_utf8(body).map_err(|_| NotAnEvent("the body is not UTF-8"))?;
     if is_too_deep(body) {
         return Err(NotAnEvent("the body's JSON is nested too deeply"));
@@ -54,7 +66,7 @@ fn is_too_deep(body: &[u8]) -> bool {
 
 /// A JSON value that was not read yet; nothing where the key is missing or null.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Raw<'a>(Option<&'a str>);
+pub(crate) struct Raw<'a>(Option<&'a str>);
 
 impl<'de> Deserialize<'de> for Raw<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -69,12 +81,12 @@ impl<'a> From<&'a RawValue> for Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    pub(super) const fn is_some(self) -> bool {
+    pub(crate) const fn is_some(self) -> bool {
         self.0.is_some()
     }
 
     /// A string that is not empty.
-    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn text(self) -> Option<Cow<'a, str>> {
         let json = self.0.filter(|json| json.len() > 2 && json.starts_with('"'))?;
         if json.contains('\\') {
             return serde_json::from_str(json).ok().map(Cow::Owned);
@@ -82,13 +94,31 @@ impl<'a> Raw<'a> {
         Some(Cow::Borrowed(&json[1..json.len() - 1]))
     }
 
+    /// The value's JSON; empty where there is none.
+    pub(crate) fn json(self) -> &'a str {
+        self.0.unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty_text(self) -> bool {
+        self.0 == Some("\"\"")
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        self.0.is_some_and(|json| json.starts_with('{'))
+    }
+
+    /// A whole number of any length that is not negative, as it was written.
+    pub(crate) fn digits(self) -> Option<&'a str> {
+        self.0.filter(|json| json.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// A string of at most so many characters; the rest is cut off.
-    pub(super) fn short_text(self, chars_max: usize) -> Option<String> {
+    pub(crate) fn short_text(self, chars_max: usize) -> Option<String> {
         self.text().map(|text| shorten(&text, chars_max))
     }
 
     /// An id, or the id of the object that stands in its place ("expanded").
-    pub(super) fn id(self) -> Option<String> {
+    pub(crate) fn id(self) -> Option<String> {
         let id = match self.0?.as_bytes().first() {
             Some(b'{') => self.read::<Identified<'a>>().id.text(),
             _ => self.text(),
@@ -97,24 +127,24 @@ impl<'a> Raw<'a> {
     }
 
     /// A whole number that fits; never one that was written with a fraction.
-    pub(super) fn integer(self) -> Option<i64> {
+    pub(crate) fn integer(self) -> Option<i64> {
         self.0?.parse().ok()
     }
 
-    pub(super) fn minor(self) -> Option<Minor> {
+    pub(crate) fn minor(self) -> Option<Minor> {
         self.integer().and_then(Minor::new)
     }
 
-    pub(super) fn currency(self) -> Option<Currency> {
+    pub(crate) fn currency(self) -> Option<Currency> {
         self.text().and_then(|text| Currency::parse(&text))
     }
 
     /// Seconds since the epoch, or RFC 3339 as thin events have it.
-    pub(super) fn instant(self) -> Option<Timestamp> {
+    pub(crate) fn instant(self) -> Option<Timestamp> {
         self.integer().map(Timestamp::from_seconds).or_else(|| Timestamp::parse(&self.text()?))
     }
 
-    pub(super) fn flag(self) -> Option<bool> {
+    pub(crate) fn flag(self) -> Option<bool> {
         match self.0? {
             "true" => Some(true),
             "false" => Some(false),
@@ -123,7 +153,7 @@ impl<'a> Raw<'a> {
     }
 
     /// What people put into metadata: text, or a number or boolean as text.
-    pub(super) fn scalar_text(self, chars_max: usize) -> Option<String> {
+    pub(crate) fn scalar_text(self, chars_max: usize) -> Option<String> {
         match self.0?.as_bytes().first()? {
             b'"' => self.short_text(chars_max),
             b'{' | b'[' => None,
@@ -131,19 +161,30 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// What merchants attach to their payments: an object of scalars, as texts.
+    pub(crate) fn metadata(self) -> BTreeMap<String, String> {
+        let entries = self.entries(METADATA_KEYS_MAX).into_iter();
+        entries
+            .filter_map(|(key, value)| {
+                let value = value.scalar_text(METADATA_VALUE_CHARS_MAX)?;
+                Some((shorten(&key, METADATA_KEY_CHARS_MAX), value))
+            })
+            .collect()
+    }
+
     /// The object's fields; all missing if it is no object.
-    pub(super) fn read<T: Deserialize<'a> + Default>(self) -> T {
+    pub(crate) fn read<T: Deserialize<'a> + Default>(self) -> T {
         self.0.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 
     /// An array's values.
-    pub(super) fn items(self) -> Vec<Self> {
+    pub(crate) fn items(self) -> Vec<Self> {
         self.read()
     }
 
     /// The values of a list object (`{"data": […]}`) or, as very old versions had
     /// it, of a bare array.
-    pub(super) fn list(self) -> Vec<Self> {
+    pub(crate) fn list(self) -> Vec<Self> {
         match self.0.and_then(|json| json.as_bytes().first()) {
             Some(b'{') => self.read::<List<'a>>().data.items(),
             _ => self.items(),
@@ -151,7 +192,7 @@ impl<'a> Raw<'a> {
     }
 
     /// An object's keys and values, in order, at most so many.
-    pub(super) fn entries(self, entries_max: usize) -> Vec<(Cow<'a, str>, Self)> {
+    pub(crate) fn entries(self, entries_max: usize) -> Vec<(Cow<'a, str>, Self)> {
         let Entries(mut entries) = self.read();
         entries.truncate(entries_max);
         entries
@@ -160,17 +201,17 @@ impl<'a> Raw<'a> {
 
 /// Cut to so many characters. A NUL, which no database takes as text, becomes
 /// the replacement character.
-pub(super) fn shorten(text: &str, chars_max: usize) -> String {
+pub(crate) fn shorten(text: &str, chars_max: usize) -> String {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(index, _)| index);
     text[..end].replace('\0', "\u{fffd}")
 }
 
-pub(super) fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= ID_BYTES_MAX && !text.contains(char::is_control)
 }
 
 /// A JSON key, borrowed unless it was written with escapes.
-pub(super) struct Key<'a>(pub(super) Cow<'a, str>);
+pub(crate) struct Key<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -195,7 +236,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 /// Passes over an array, for the values that are not what they should be.
-pub(super) fn skip_seq<'de, A: serde::de::SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
+pub(crate) fn skip_seq<'de, A: serde::de::SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
     while seq.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
@@ -206,7 +247,7 @@ macro_rules! tolerant {
     ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty = $key:literal),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
-        pub(super) struct $name<'de> { $(pub(super) $field: $type),+ }
+        pub(crate) struct $name<'de> { $(pub(crate) $field: $type),+ }
 
         impl<'de> serde::de::Deserialize<'de> for $name<'de> {
             fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -220,7 +261,7 @@ macro_rules! tolerant {
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                         let mut fields = $name::default();
-                        while let Some(key) = map.next_key::<$crate::stripe::json::Key<'de>>()? {
+                        while let Some(key) = map.next_key::<$crate::json::Key<'de>>()? {
                             match &*key.0 {
                                 $($key => fields.$field = map.next_value()?,)+
                                 _ => { map.next_value::<serde::de::IgnoredAny>()?; }
@@ -230,7 +271,7 @@ macro_rules! tolerant {
                     }
 
                     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                        $crate::stripe::json::skip_seq(seq)?;
+                        $crate::json::skip_seq(seq)?;
                         Ok($name::default())
                     }
 
@@ -263,7 +304,7 @@ macro_rules! tolerant {
         }
     };
 }
-pub(super) use tolerant;
+pub(crate) use tolerant;
 
 tolerant! { Identified { id: Raw<'de> = "id" } }
 tolerant! { List { data: Raw<'de> = "data" } }

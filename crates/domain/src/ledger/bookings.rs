@@ -1,0 +1,109 @@
+//! Bookings in the fold: which payments are theirs, and who gets the days.
+
+use super::{BookingEntry, Change, Ledger, Subject};
+use crate::booking::{BookingInputs, Claim};
+use crate::{Days, Facts, Payment};
+
+impl Ledger {
+    /// Puts in a stored booking; call it after its payments are in. To load for a batch:
+    /// every booking in [`Facts::booking_ids`] of its events and of the payments that
+    /// they touch, every booking of one of their sessions, each with all its payments.
+    pub fn load_booking(&mut self, id: String, inputs: BookingInputs) {
+        for session in &inputs.terms.session_ids {
+            self.sessions.insert(session.clone(), id.clone());
+        }
+        let booking = inputs.booking(&self.payments_of(&id));
+        self.bookings.insert(id, BookingEntry { inputs, booking, changed: false });
+    }
+
+    /// Says which days of a resource are held by a booking that is not put in.
+    pub fn load_held_days(&mut self, resource_id: String, days: Days, booking_id: String) {
+        self.held_days.entry(resource_id).or_default().push((days, booking_id));
+    }
+
+    /// Registers a booking. What the gateway said before joins it by [`Self::rejoin`].
+    pub fn register_booking(&mut self, id: &str, inputs: BookingInputs) -> Change {
+        self.load_booking(id.to_owned(), inputs);
+        let to = self.bookings.get_mut(id).map_or("pending", |entry| {
+            entry.changed = true;
+            entry.booking.status.as_str()
+        });
+        Change { subject: Subject::Booking, id: id.to_owned(), payment_id: String::new(), from: None, to, reason: None }
+    }
+
+    /// Adds a checkout session by which the application knows a booking.
+    pub fn add_session(&mut self, id: &str, session_id: &str) {
+        if let Some(entry) = self.bookings.get_mut(id) {
+            entry.changed |= entry.inputs.terms.session_ids.insert(session_id.to_owned());
+            self.sessions.insert(session_id.to_owned(), id.to_owned());
+        }
+    }
+
+    /// Gives a booking up; its days are free again.
+    pub fn cancel_booking(&mut self, id: &str) -> Option<Change> {
+        let entry = self.bookings.get_mut(id)?;
+        entry.inputs.canceled = true;
+        entry.changed = true;
+        self.refresh_booking(id, "")
+    }
+
+    fn payments_of(&self, id: &str) -> Vec<&Payment> {
+        let booked = self.booked.get(id).into_iter().flatten();
+        booked.filter_map(|id| self.payments.get(id)).map(|entry| &entry.payment).collect()
+    }
+
+    /// Adds to `facts` the bookings that they mean: by checkout session, then by what
+    /// their metadata names.
+    pub(super) fn meet_booking(&self, facts: &mut Facts) {
+        if self.bookings.is_empty() {
+            return;
+        }
+        let by_session = facts.sessions.keys().find_map(|session| self.sessions.get(session));
+        let by_name = || facts.booking_ids().into_iter().find(|id| self.bookings.contains_key(*id));
+        let Some(id) = by_session.cloned().or_else(|| by_name().map(str::to_owned)) else { return };
+        if !facts.bookings.is_empty() && !facts.bookings.contains_key(&id) {
+            return; // A payment is for one booking; the first that was found stays.
+        }
+        if let Some(entry) = self.bookings.get(&id) {
+            facts.bookings.insert(id, entry.inputs.terms.clone());
+        }
+    }
+
+    /// Derives a booking again from its payments; one that is paid claims its days.
+    pub(super) fn refresh_booking(&mut self, id: &str, payment_id: &str) -> Option<Change> {
+        let payments = self.payments_of(id);
+        let entry = self.bookings.get(id)?;
+        let mut inputs = entry.inputs.clone();
+        if inputs.is_to_claim(&payments) {
+            inputs.claim = Some(self.winner_over(id, &inputs).map_or(Claim::Won, Claim::Lost));
+        }
+        let booking = inputs.booking(&payments);
+        let (from, to) = (entry.booking.status.as_str(), booking.status.as_str());
+        let changed = entry.changed || inputs != entry.inputs || booking != entry.booking;
+        self.bookings.insert(id.to_owned(), BookingEntry { inputs, booking, changed });
+        (from != to).then(|| Change {
+            subject: Subject::Booking,
+            id: id.to_owned(),
+            payment_id: payment_id.to_owned(),
+            from: Some(from),
+            to,
+            reason: booking.reason,
+        })
+    }
+
+    /// The confirmed booking that holds a day which this one wants.
+    fn winner_over(&self, id: &str, inputs: &BookingInputs) -> Option<String> {
+        let wanted = &inputs.terms;
+        let here = self.bookings.iter().filter(|(other, entry)| {
+            let theirs = &entry.inputs;
+            *other != id
+                && theirs.holds_days()
+                && theirs.terms.resource_id == wanted.resource_id
+                && theirs.terms.days.overlaps(&wanted.days)
+        });
+        let elsewhere = self.held_days.get(&wanted.resource_id).into_iter().flatten();
+        let elsewhere = elsewhere
+            .filter(|(days, other)| other != id && !self.bookings.contains_key(other) && days.overlaps(&wanted.days));
+        here.map(|(other, _)| other.clone()).chain(elsewhere.map(|(_, other)| other.clone())).next()
+    }
+}

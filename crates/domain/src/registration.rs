@@ -1,0 +1,435 @@
+//! What the application registered: an input of state, like an event, and like an
+//! event it may come first or last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::charge::ChargeFacts;
+use crate::external::StatedAmount;
+use crate::intent::Details;
+use crate::lattice::{Join, is_bottom, join_by_field};
+use crate::money::{Currency, Minor};
+use crate::paypal::CaptureFacts;
+use crate::status::text_enum;
+use crate::{Facts, Mode, ObjectKind, Phase, Scope, Timestamp};
+
+text_enum! {
+    /// Under what kind of name the application knows a payment.
+    ReferenceKind {
+        /// The payment's own id.
+        Id = "id",
+        Transaction = "transaction",
+        External = "external",
+        /// An object of the gateway: payment intent, charge, checkout session, PayPal
+        /// order or capture.
+        Gateway = "gateway",
+    }
+}
+
+/// What one payment is to be, as the application registered it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Terms {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<String>,
+    pub amount: Minor,
+    pub currency: Currency,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A registered payment. Its terms do not change; names are added to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    pub terms: Terms,
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub transaction_ids: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub external_ids: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub gateway_ids: BTreeSet<String>,
+    /// Objects that it took because they name its order and it was the only payment
+    /// there without any. Like a booking's claim this is an input: no later fact
+    /// revises it.
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub taken: BTreeSet<String>,
+    /// Where the objects that joined it came from.
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub scopes: BTreeSet<(String, Mode)>,
+    /// It waits for a site outside of the application.
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub external_pending: bool,
+    /// An operator accepted it although less, or something else, was paid.
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub released: bool,
+}
+
+/// Terms never change; if they ever did, the larger are the same for all.
+impl Join for Terms {
+    fn join(&mut self, other: Self) {
+        if other > *self {
+            *self = other;
+        }
+    }
+}
+
+join_by_field!(Registration {
+    terms,
+    transaction_ids,
+    external_ids,
+    gateway_ids,
+    taken,
+    scopes,
+    external_pending,
+    released,
+});
+
+impl Registration {
+    pub const fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            transaction_ids: BTreeSet::new(),
+            external_ids: BTreeSet::new(),
+            gateway_ids: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            external_pending: false,
+            released: false,
+        }
+    }
+
+    /// Every name that it can be found by, its own id apart.
+    pub fn names(&self) -> impl Iterator<Item = (ReferenceKind, &str)> {
+        let kinds = [
+            (ReferenceKind::Transaction, &self.transaction_ids),
+            (ReferenceKind::External, &self.external_ids),
+            (ReferenceKind::Gateway, &self.gateway_ids),
+        ];
+        kinds.into_iter().flat_map(|(kind, ids)| ids.iter().map(move |id| (kind, id.as_str())))
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        [&self.transaction_ids, &self.external_ids, &self.gateway_ids].iter().any(|ids| ids.contains(id))
+    }
+}
+
+/// How a gateway's statement names a payment that may be registered; the order is
+/// the order in which they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mention {
+    Transaction,
+    External,
+    /// By the id of one of its objects.
+    Object,
+    /// In what a payer may have chosen: `metadata.payment_id`, `custom_id`, `invoice_id`.
+    Metadata,
+}
+
+impl Mention {
+    /// Whether a payment that is registered under a name of this `kind` is meant.
+    pub const fn fits(self, kind: ReferenceKind) -> bool {
+        match (self, kind) {
+            (Self::Transaction, ReferenceKind::Transaction)
+            | (Self::External, ReferenceKind::External | ReferenceKind::Id)
+            | (Self::Object, ReferenceKind::Gateway | ReferenceKind::Transaction | ReferenceKind::External)
+            | (Self::Metadata, ReferenceKind::Id | ReferenceKind::Transaction | ReferenceKind::External) => true,
+            (Self::Transaction, _) | (Self::External, _) | (Self::Object, _) | (Self::Metadata, _) => false,
+        }
+    }
+}
+
+/// What an event names beside the gateway's own objects. Descriptions change from event
+/// to event, so what each of them named is kept: a name that was given once counts,
+/// whichever event comes last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    Transaction(String),
+    Payment(String),
+    Booking(String),
+    /// By an event whose endpoint makes no payments.
+    Order(String),
+}
+
+const METADATA_TRANSACTION: &str = "transaction_id";
+const METADATA_PAYMENT: [&str; 3] = ["payment_id", "custom_id", "invoice_id"];
+const METADATA_BOOKING: &str = "booking_id";
+
+impl Facts {
+    /// The registered payment that these facts are part of.
+    pub fn registration(&self) -> Option<(&str, &Registration)> {
+        self.registrations.first_key_value().map(|(id, registration)| (id.as_str(), registration))
+    }
+
+    /// Whether the application asked for this payment: it, its booking or its order is
+    /// registered, or an endpoint that makes payments took part.
+    pub fn is_known(&self) -> bool {
+        self.creates || !self.registrations.is_empty() || !self.bookings.is_empty()
+    }
+
+    /// Whether a gateway, or another sender, spoke of the payment itself.
+    pub fn has_statement(&self) -> bool {
+        self.has_payment() || !self.externals.is_empty()
+    }
+
+    /// Names by which these facts may mean a registered payment, the first to be tried first.
+    pub fn mentions(&self) -> BTreeSet<(Mention, &str)> {
+        let mut mentions = BTreeSet::new();
+        for external in self.externals.values() {
+            mentions.extend(external.transaction_ids.iter().map(|id| (Mention::Transaction, id.as_str())));
+            mentions.extend(external.payment_ids.iter().map(|id| (Mention::External, id.as_str())));
+        }
+        mentions.extend(self.intents.keys().map(|id| (Mention::External, id.as_str())));
+        self.each_named(|kind, id| {
+            if kind.is_payment() {
+                mentions.insert((Mention::Object, id));
+            }
+        });
+        for name in &self.named {
+            match name {
+                Named::Transaction(id) => mentions.insert((Mention::Transaction, id.as_str())),
+                Named::Payment(id) => mentions.insert((Mention::Metadata, id.as_str())),
+                Named::Booking(_) | Named::Order(_) => false,
+            };
+        }
+        mentions
+    }
+
+    /// Notes what one event names. Call it once its facts are all there, and whether its
+    /// endpoint makes payments.
+    pub fn note_names(&mut self) {
+        let mut named = BTreeSet::new();
+        for details in self.details() {
+            let value = |key: &str| details.metadata.get(key).filter(|name| !name.is_empty()).cloned();
+            named.extend(value(METADATA_TRANSACTION).map(Named::Transaction));
+            named.extend(METADATA_PAYMENT.iter().filter_map(|key| value(key)).map(Named::Payment));
+            named.extend(value(METADATA_BOOKING).map(Named::Booking));
+        }
+        if !self.creates {
+            named.extend(self.order_ids().into_iter().map(|id| Named::Order(id.to_owned())));
+        }
+        self.named = named;
+    }
+
+    /// Names of payments, other than ids of the gateway's objects, that these facts would
+    /// be found by if they were registered.
+    pub fn wanted(&self) -> BTreeSet<&str> {
+        let externals = self.externals.values();
+        let mut wanted: BTreeSet<&str> =
+            externals.flat_map(|external| external.transaction_ids.iter().chain(&external.payment_ids)).map(String::as_str).collect();
+        wanted.extend(self.named.iter().filter_map(|name| match name {
+            Named::Transaction(id) | Named::Payment(id) => Some(id.as_str()),
+            Named::Booking(_) | Named::Order(_) => None,
+        }));
+        wanted
+    }
+
+    /// Orders that events named whose endpoints make no payments.
+    pub fn wanted_orders(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().filter_map(|name| if let Named::Order(id) = name { Some(id.as_str()) } else { None })
+    }
+
+    fn object_ids(&self) -> impl Iterator<Item = &str> {
+        let mut ids = Vec::new();
+        self.each_named(|kind, id| {
+            if kind.is_payment() {
+                ids.push(id);
+            }
+        });
+        ids.into_iter()
+    }
+
+    /// Bookings that are named, by `metadata.booking_id`.
+    pub fn booking_ids(&self) -> BTreeSet<&str> {
+        self.named.iter().filter_map(|name| if let Named::Booking(id) = name { Some(id.as_str()) } else { None }).collect()
+    }
+
+    /// Of a registered payment, where its objects came from: what the application
+    /// said, if anything came from there. Else as given.
+    pub(crate) fn scope(&self, scope: &Scope) -> Scope {
+        let Some((_, registration)) = self.registration() else { return scope.clone() };
+        let said = registration.terms.gateway.as_deref();
+        let from = |wanted: Option<&str>| {
+            registration.scopes.iter().find(|(gateway, _)| wanted.is_none_or(|wanted| wanted == gateway))
+        };
+        let (gateway, mode) = match from(said).or_else(|| from(None)) {
+            Some((gateway, mode)) => (gateway.clone(), *mode),
+            None => (said.unwrap_or_default().to_owned(), Mode::Live),
+        };
+        Scope { account: scope.account.clone(), gateway, mode }
+    }
+
+    /// Objects that the application itself named, and those that the gateway ties to
+    /// them. What is tied by metadata alone is not among them, because payers can
+    /// choose it.
+    fn vouched(&self) -> BTreeSet<&str> {
+        let registered = |id: &str| {
+            self.registrations.values().any(|registration| registration.knows(id))
+                || self.bookings.values().any(|booking| booking.session_ids.contains(id))
+        };
+        let mut vouched: BTreeSet<&str> = self.object_ids().filter(|id| registered(id)).collect();
+        let ties = self.ties();
+        while let Some((one, other)) = ties.iter().find(|(one, other)| vouched.contains(one) != vouched.contains(other))
+        {
+            vouched.extend([*one, *other]);
+        }
+        vouched
+    }
+
+    /// Pairs of objects of which one names the other.
+    fn ties(&self) -> Vec<(&str, &str)> {
+        let mut ties = Vec::new();
+        for (id, session) in &self.sessions {
+            ties.extend(session.intents.iter().map(|other| (id.as_str(), other.as_str())));
+        }
+        for (id, charge) in &self.charges {
+            ties.extend(charge.intents.iter().map(|other| (id.as_str(), other.as_str())));
+        }
+        for (id, intent) in &self.intents {
+            ties.extend(intent.charges.iter().map(|other| (id.as_str(), other.as_str())));
+        }
+        for (id, order) in &self.paypal_orders {
+            let parts = order.captures.iter().chain(&order.authorizations);
+            ties.extend(parts.map(|other| (id.as_str(), other.as_str())));
+        }
+        for (id, capture) in &self.captures {
+            let wholes = capture.orders.iter().chain(&capture.authorizations);
+            ties.extend(wholes.map(|other| (id.as_str(), other.as_str())));
+        }
+        for (id, authorization) in &self.authorizations {
+            ties.extend(authorization.orders.iter().map(|other| (id.as_str(), other.as_str())));
+        }
+        ties
+    }
+
+    /// What was asked for, where the application registered it.
+    fn asked(&self) -> Option<(Minor, Currency)> {
+        let of_payment =
+            self.registration().map(|(_, registration)| &registration.terms).map(|t| (t.amount, t.currency));
+        let of_booking = || self.bookings.values().find_map(|booking| booking.money());
+        of_payment.or_else(of_booking)
+    }
+
+    /// What each object that is a payment says of its amount, read in this currency.
+    /// Intent, session and charge speak of the same money, so only the first kind that is
+    /// there is asked; a session may show the payer's own currency.
+    fn offers(&self, currency: Currency) -> Vec<Offer<'_>> {
+        let authorized =
+            |newest: Option<(Timestamp, Phase)>| newest.is_some_and(|(_, phase)| phase == Phase::Authorized);
+        let offer = |id, details: Option<&Details>, settled| Offer::of_gateway(id, details, settled, currency);
+        let mut offers = Vec::new();
+        for (id, intent) in &self.intents {
+            let settled = intent.succeeded_at.is_some() || authorized(intent.newest.get());
+            offers.push(offer(id, intent.details.get(), settled));
+        }
+        if offers.is_empty() {
+            let sessions = self.sessions.iter();
+            offers.extend(sessions.map(|(id, s)| offer(id, s.details.get(), s.paid_at.is_some())));
+        }
+        if offers.is_empty() {
+            let settled = |charge: &ChargeFacts| charge.captured_at.is_some() || authorized(charge.newest());
+            offers.extend(self.charges.iter().map(|(id, c)| offer(id, c.details.get(), settled(c))));
+        }
+        offers.extend(
+            self.captures
+                .iter()
+                .map(|(id, capture)| offer(id, self.asked_by_paypal(capture), capture.completed_at.is_some())),
+        );
+        if self.captures.is_empty() {
+            let held = self.authorizations.iter();
+            offers.extend(held.map(|(id, a)| offer(id, a.details.get(), a.phase() == Some(Phase::Authorized))));
+        }
+        for (id, external) in &self.externals {
+            let settled = external.completed_at().is_some();
+            let said = |stated: Option<&StatedAmount>| Offer {
+                id,
+                amount: stated.and_then(|stated| stated.in_currency(currency)),
+                is_stated: stated.is_some(),
+                settled,
+                by_merchant: true,
+            };
+            let amounts = &external.completed.amounts;
+            offers.extend(amounts.iter().map(|stated| said(Some(stated))));
+            if amounts.is_empty() {
+                offers.push(said(None));
+            }
+        }
+        offers
+    }
+
+    /// What a capture is a part of: an authorisation, an order, or nothing but itself.
+    fn asked_by_paypal<'a>(&'a self, capture: &'a CaptureFacts) -> Option<&'a Details> {
+        let says_amount = |details: &&Details| details.amount.is_some();
+        let held =
+            capture.authorizations.iter().filter_map(|id| self.authorizations.get(id)).find_map(|a| a.details.get());
+        let ordered =
+            || capture.orders.iter().filter_map(|id| self.paypal_orders.get(id)).find_map(|o| o.details.get());
+        held.filter(says_amount).or_else(|| ordered().filter(says_amount)).or_else(|| capture.details.get())
+    }
+
+    /// How what was paid compares with what the application asked for.
+    pub(crate) fn mismatch(&self) -> Mismatch {
+        let Some((amount, currency)) = self.asked() else { return Mismatch::default() };
+        let vouched = self.vouched();
+        let mut mismatch = Mismatch::default();
+        let (mut settled, mut sound) = (false, false);
+        for offer in self.offers(currency) {
+            let same = !offer.is_stated || offer.amount == Some(amount);
+            let enough = !offer.is_stated || offer.amount >= Some(amount);
+            let trusted = offer.by_merchant || vouched.contains(offer.id);
+            let accepted = if self.holds_mismatch { same } else { trusted || enough };
+            mismatch.differs |= !same;
+            settled |= offer.settled;
+            sound |= offer.settled && accepted;
+        }
+        let released = self.registrations.values().any(|registration| registration.released)
+            || self.bookings.values().any(|booking| booking.released);
+        mismatch.held = settled && !sound && !released;
+        mismatch
+    }
+}
+
+/// One object's word on how much was, or is to be, paid.
+struct Offer<'a> {
+    id: &'a str,
+    /// `None` in another currency, or where nothing is stated.
+    amount: Option<Minor>,
+    is_stated: bool,
+    /// Paid or authorised.
+    settled: bool,
+    /// The merchant's own system said it.
+    by_merchant: bool,
+}
+
+impl<'a> Offer<'a> {
+    fn of_gateway(id: &'a str, details: Option<&Details>, settled: bool, currency: Currency) -> Self {
+        let theirs = details.and_then(|details| details.currency);
+        let stated = details.and_then(|details| details.amount);
+        let is_other = theirs.is_some_and(|theirs| theirs != currency);
+        let is_stated = stated.is_some() || is_other;
+        Self { id, amount: stated.filter(|_| !is_other), is_stated, settled, by_merchant: false }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub differs: bool,
+    pub held: bool,
+}
+
+impl ObjectKind {
+    /// Whether such an object of a gateway stands for a payment, rather than for what is
+    /// done to one.
+    pub const fn is_payment(self) -> bool {
+        match self {
+            Self::Intent | Self::Session | Self::Charge | Self::PaypalOrder | Self::Capture | Self::Authorization => {
+                true
+            }
+            Self::Refund | Self::Dispute | Self::Reader | Self::Thin | Self::External => false,
+        }
+    }
+}
