@@ -118,7 +118,9 @@ pub struct Ledger {
     booked: HashMap<String, BTreeSet<String>>,
     /// Days that bookings which are not loaded hold, by resource, with the booking.
     held_days: HashMap<String, Vec<(Days, String)>>,
-    /// Which payment took which object of its order is known already.
+    /// Objects that registered payments took, where that is an input.
+    taken: HashMap<String, String>,
+    /// Which payment took which object is known already.
     takes_nothing: bool,
 }
 

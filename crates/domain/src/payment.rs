@@ -41,6 +41,8 @@ text_enum! {
         TypeDisagrees = "type_disagrees",
         /// A thin event named an object that was not fetched yet.
         NotFetched = "not_fetched",
+        /// PayPal said in a webhook that it captured money, and was not asked yet.
+        NotConfirmed = "not_confirmed_by_gateway",
         /// Another amount or currency than the application registered.
         AmountMismatch = "amount_mismatch",
         /// A sender said failed after, or just when, it said completed.
@@ -60,7 +62,7 @@ pub struct Payment {
     /// What the application registered it under, or a generic sender called it.
     pub transaction_id: Option<String>,
     pub external_id: Option<String>,
-    /// It waits for a site outside of the application.
+    /// It waits for a site outside of the application, which has not spoken yet.
     pub external_pending: bool,
     /// `None` unless it waits for `POST /api/payments/{id}/release`.
     pub hold_reason: Option<HoldReason>,
@@ -153,10 +155,11 @@ impl Facts {
         };
         Some(Payment {
             id,
-            visible: terms.is_some() || self.is_known() && self.has_payment(),
+            visible: terms.is_some() || self.is_known() && self.has_payment() || self.is_booked(),
             transaction_id: self.transaction_id(),
             external_id: self.external_id(),
-            external_pending: self.registrations.values().any(|registration| registration.external_pending),
+            external_pending: status == PaymentStatus::Pending
+                && self.registrations.values().any(|registration| registration.external_pending),
             hold_reason: held.then_some(HoldReason::AmountMismatch),
             booking_id: self.bookings.keys().next().cloned(),
             status,

@@ -100,6 +100,10 @@ pub struct CaptureFacts {
     /// Completed, whatever became of it: only then is it money.
     #[serde(skip_serializing_if = "is_bottom")]
     pub completed_at: Earliest,
+    /// It was fetched from PayPal, completed: the signature of a webhook binds no more
+    /// than a checksum of its body.
+    #[serde(skip_serializing_if = "is_bottom")]
+    pub confirmed: bool,
     /// When it last said anything.
     #[serde(skip_serializing_if = "is_bottom")]
     pub said_at: Largest<Timestamp>,
@@ -123,6 +127,7 @@ join_by_field!(CaptureFacts {
     rank,
     declined,
     completed_at,
+    confirmed,
     said_at,
     failure,
     orders,

@@ -52,9 +52,8 @@ pub struct Registration {
     pub external_ids: BTreeSet<String>,
     #[serde(default, skip_serializing_if = "is_bottom")]
     pub gateway_ids: BTreeSet<String>,
-    /// Objects that it took because they name its order and it was the only payment
-    /// there without any. Like a booking's claim this is an input: no later fact
-    /// revises it.
+    /// Objects that it took, each the first by which it was meant. Like a booking's claim
+    /// this is an input: no later fact, and nothing that is registered later, revises it.
     #[serde(default, skip_serializing_if = "is_bottom")]
     pub taken: BTreeSet<String>,
     /// Where the objects that joined it came from.
@@ -174,6 +173,11 @@ impl Facts {
     /// Whether a gateway, or another sender, spoke of the payment itself.
     pub fn has_statement(&self) -> bool {
         self.has_payment() || !self.externals.is_empty()
+    }
+
+    /// Whether somebody spoke of the payment of a registered booking.
+    pub(crate) fn is_booked(&self) -> bool {
+        !self.bookings.is_empty() && self.has_statement()
     }
 
     /// Names by which these facts may mean a registered payment, the first to be tried first.

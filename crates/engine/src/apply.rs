@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::booking::BookingReason;
 use domain::lattice::Join;
-use domain::{AccountId, Change, Facts, Outcome, Subject, Timestamp, retry};
+use domain::{AccountId, Change, Facts, Flag, Outcome, Subject, Timestamp, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
 use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
 use tokio::sync::{Notify, watch};
@@ -298,7 +298,8 @@ fn log_settled(event: &Claimed, settled: &Settled) {
         event.event_type
     );
     let Outcome::Applied { changes, raised, .. } = outcome else { return };
-    for flag in raised {
+    // That PayPal was not asked yet is so of every payment at first.
+    for flag in raised.iter().filter(|flag| **flag != Flag::NotConfirmed) {
         tracing::warn!(event_id = event.event_id, account = %event.scope.account, payment_id, flag = flag.as_str(),
             "A payment needs a look: {flag}");
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use domain::booking::{BookingInputs, BookingTerms};
+use domain::ledger::Entry;
 use domain::{
     AccountId, Change, EventFacts, Ledger, Mode, Money, Outcome, ReferenceKind, Registration, Scope, Timestamp,
 };
@@ -406,15 +407,21 @@ fn owner_of_name(
     Ok(connection.query_row(sql, row, |row| row.get(0)).optional()?)
 }
 
-/// The kind of name under which another payment is registered already.
+/// The kind of name under which another payment is registered already, or has taken what
+/// has it.
 fn name_taken(
     connection: &Connection,
     account: &AccountId,
     id: &str,
     registration: &Registration,
 ) -> Result<Option<ReferenceKind>> {
+    // What a registered payment took is its own under whatever name.
+    let taken = "SELECT EXISTS (SELECT 1 FROM gateway_object o
+                     JOIN payment_registration r ON r.id = o.payment_id AND r.account = o.account
+                     WHERE o.object_id = ? AND o.account = ? AND o.payment_id <> ?)";
     for (kind, name) in registration.names() {
-        if owner_of_name(connection, account, kind, name)?.is_some_and(|owner| owner != id) {
+        let is_taken = || connection.query_row(taken, params![name, account.as_str(), id], |row| row.get(0));
+        if owner_of_name(connection, account, kind, name)?.is_some_and(|owner| owner != id) || is_taken()? {
             return Ok(Some(kind));
         }
     }
@@ -448,7 +455,7 @@ fn put_payment(
     }
     let mut set = loader.finish()?;
     let nowhere = Scope { account: account.clone(), gateway: String::new(), mode: Mode::Live };
-    let changes = set.ledger.register(&nowhere, id, registration);
+    let changes = set.ledger.register_over(&nowhere, id, registration);
     write_with_early(connection, account, set, changes, Early::Payment(id), now)
 }
 
@@ -510,8 +517,11 @@ fn write_with_early(
 ) -> Result<()> {
     let leads_to = if let Early::Payment(id) = early { Some(id) } else { None };
     let concerned = early.payments(&set.ledger);
+    // What an endpoint that makes payments took in has its history; what it could not make a
+    // payment of waits like the rest.
+    let has_history = |entry: &Entry| entry.payment.visible || entry.facts.is_known() && !entry.facts.has_statement();
     let (known, unknown): (Vec<String>, Vec<String>) =
-        concerned.into_iter().partition(|id| set.ledger.payments().get(id).is_some_and(|e| e.facts.is_known()));
+        concerned.into_iter().partition(|id| set.ledger.payments().get(id).is_some_and(has_history));
     for id in &known {
         changes.extend(set.ledger.rejoin(id));
     }

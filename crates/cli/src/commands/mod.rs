@@ -85,7 +85,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn load(flags: &Flags) -> anyhow::Result<Config> {
-    Config::load(flags, None, &process_environment)
+    Config::load_for_database(flags, &process_environment)
 }
 
 /// Opens the configured database, makes it where there is none, and brings it to

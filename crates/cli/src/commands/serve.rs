@@ -27,8 +27,8 @@ pub struct Args {
 
 pub async fn run(config: Config, flags: &Flags, args: &Args) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints_to_serve()?;
-    say_what_does_not_run(&endpoints);
     let store = super::open(&config).await?;
+    say_what_does_not_run(&endpoints);
     let (stop, hangups) = (stop_signal()?, reload::hangups()?);
     let server = Server::start(store, endpoints, config.listen, config.connections).await?;
     let reloading = reload::run(hangups, config, flags.clone(), args.listen, server.app.endpoints.clone());

@@ -80,33 +80,45 @@ pub fn process_environment(name: &str) -> Option<String> {
 }
 
 impl Config {
+    /// All of it, every secret looked up.
     pub fn load(flags: &Flags, listen: Option<SocketAddr>, environment: Environment<'_>) -> anyhow::Result<Self> {
+        Self::read(flags, listen, environment, true)
+    }
+
+    /// Without endpoints and their secrets, for who works on the database: the secrets
+    /// need not be at hand there.
+    pub fn load_for_database(flags: &Flags, environment: Environment<'_>) -> anyhow::Result<Self> {
+        Self::read(flags, None, environment, false)
+    }
+
+    fn read(
+        flags: &Flags,
+        listen: Option<SocketAddr>,
+        environment: Environment<'_>,
+        with_endpoints: bool,
+    ) -> anyhow::Result<Self> {
         let (source, file) = file::read(flags.config.as_deref())?;
         let mut lookup = Lookup { environment, files: vec![source.path.clone()] };
-        let mut setting = |variable: &str, key: &str, in_file: Option<&SecretString>| match environment(variable) {
-            Some(value) => Ok(Some(SecretString::from(value))),
-            None => in_file.map(|text| lookup.secret(key, text)).transpose(),
-        };
-        let database_url = match &flags.database_url {
-            Some(url) => Some(SecretString::from(url.as_str())),
-            None => setting("DATABASE_URL", "database_url", file.database_url.as_ref())?,
-        };
-        let logging_service_url =
-            setting("LOGGING_SERVICE_URL", "logging_service_url", file.logging_service_url.as_ref())?;
-        if let Some(url) = &logging_service_url
-            && !is_web_address(url.expose_secret())
-        {
-            bail!("LOGGING_SERVICE_URL is no URL like https://logs.example.com/ingest");
-        }
         let accounts = accounts(&source, &file)?;
-        let paypal = paypal::ways(&source, &file, &mut lookup)?;
-        let given = GivenSecrets::find(&file, &source, &mut lookup)?;
-        let parts = Parts { source: &source, file: &file, given: &given, accounts: &accounts, paypal: &paypal };
-        let endpoints = parts.endpoints(&mut lookup)?;
+        let database_url = match flags.database_url.clone().or_else(|| environment("DATABASE_URL")) {
+            Some(url) => url,
+            None => match &file.database_url {
+                Some(url) => lookup.secret("database_url", url)?.expose_secret().to_owned(),
+                None => DATABASE_DEFAULT.to_owned(),
+            },
+        };
+        let mut logging_service_url = None;
+        let (mut paypal, mut given, mut endpoints) = Default::default();
+        if with_endpoints {
+            logging_service_url = logging_service(&file, &mut lookup)?;
+            paypal = paypal::ways(&source, &file, &mut lookup)?;
+            given = GivenSecrets::find(&file, &source, &mut lookup)?;
+            let parts = Parts { source: &source, file: &file, given: &given, accounts: &accounts, paypal: &paypal };
+            endpoints = parts.endpoints(&mut lookup)?;
+        }
         Ok(Self {
             file: source.file(),
-            database_url: database_url
-                .map_or_else(|| DATABASE_DEFAULT.to_owned(), |url| url.expose_secret().to_owned()),
+            database_url,
             listen: address(listen, &file, environment)?,
             log: environment("QUITTANCE_LOG").or_else(|| file.log.clone()).unwrap_or_else(|| LOG_DEFAULT.to_owned()),
             logging_service_url,
@@ -175,6 +187,19 @@ fn address(flag: Option<SocketAddr>, file: &File, environment: Environment<'_>) 
     };
     let parsed = listen.parse().ok();
     parsed.with_context(|| format!("listen: {listen:?} is no IP address and port like {LISTEN_DEFAULT}"))
+}
+
+fn logging_service(file: &File, lookup: &mut Lookup<'_>) -> anyhow::Result<Option<SecretString>> {
+    let (setting, said) = match (lookup.environment)("LOGGING_SERVICE_URL") {
+        Some(url) => ("LOGGING_SERVICE_URL", Some(SecretString::from(url))),
+        None => ("logging_service_url", file.logging_service_url.clone()),
+    };
+    let Some(said) = said else { return Ok(None) };
+    let url = lookup.secret(setting, &said)?;
+    if !is_web_address(url.expose_secret()) {
+        bail!("{setting} is no URL like https://logs.example.com/ingest");
+    }
+    Ok(Some(url))
 }
 
 /// `default`, and those that the file names.

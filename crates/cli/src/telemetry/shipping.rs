@@ -222,7 +222,7 @@ impl Shipper {
             let Err(error) = self.send(body.clone()).await else { return };
             match pauses.next() {
                 Some(pause) => tokio::time::sleep(*pause).await,
-                None => return self.complain(batch.len(), &error),
+                None => return self.complain(batch.len(), error),
             }
         }
     }
@@ -233,14 +233,40 @@ impl Shipper {
         reply.map(|_| ()).map_err(reqwest::Error::without_url) // A token may be part of it.
     }
 
-    fn complain(&mut self, lines: usize, error: &reqwest::Error) {
+    fn complain(&mut self, lines: usize, error: reqwest::Error) {
         self.lost += lines as u64;
         if self.complained_at.is_some_and(|at| at.elapsed() < COMPLAINT_INTERVAL) {
             return;
         }
         self.complained_at = Some(Instant::now());
         let lost = std::mem::take(&mut self.lost);
-        let error = crate::output::line(&anyhow::Error::msg(error.to_string()));
+        let error = crate::output::line(&anyhow::Error::new(error));
         tracing::warn!(lost, error, "Lines of the log were not shipped: the logging service does not take them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_without_room_are_counted_and_the_next_batch_says_so() {
+        let (queue, mut inbox) = mpsc::channel(2);
+        let mut lines = Lines { queue, dropped: Arc::default() };
+        for number in 0..5 {
+            writeln!(lines, "{{\"number\":{number}}}").expect("it never fails");
+        }
+        let waiting: Vec<Vec<u8>> = std::iter::from_fn(|| inbox.try_recv().ok()).collect();
+        assert_eq!(waiting, [&b"{\"number\":0}"[..], b"{\"number\":1}"]);
+        let dropped = lines.dropped.clone();
+        let shipper = Shipper::new(SecretString::from("http://127.0.0.1/"), inbox, dropped).expect("a client");
+        let mut batch = waiting;
+        shipper.say_dropped(&mut batch);
+        let notice: serde_json::Value = serde_json::from_slice(&batch[2]).expect("JSON");
+        assert_eq!((&notice["message"], &notice["dropped"]), (&"3 lines dropped".into(), &3.into()));
+        shipper.say_dropped(&mut batch);
+        assert_eq!(batch.len(), 3, "once");
     }
 }

@@ -42,6 +42,8 @@ fn wrong_usage_is_status_2() {
         let said = shop.run(arguments).exits(2);
         assert!(said.stdout.is_empty() && said.stderr.contains("Usage: "), "{arguments:?}: {said:?}");
     }
+    let said = shop.run(&["serve", "--listen", "everywhere"]).exits(2);
+    assert!(said.stdout.is_empty() && said.stderr.contains("--listen"), "{said:?}");
 }
 
 #[test]
@@ -83,12 +85,17 @@ fn without_a_secret_it_says_what_to_set_and_is_status_1() {
     let without =
         |arguments: &[&str]| said(shop.command(arguments).env_remove("STRIPE_WEBHOOK_SECRET")).exits(1).stdout;
     let text = without(&["config", "check"]);
-    assert_eq!(text.matches("does not run: set STRIPE_WEBHOOK_SECRET").count(), 2, "{text}");
+    for (variable, endpoints) in
+        [("STRIPE_WEBHOOK_SECRET", 4), ("PAYPAL_WEBHOOK_ID", 2), ("WEBHOOK_SECRET", 1), ("PAYMENT_API_KEY", 1)]
+    {
+        assert_eq!(text.matches(&format!("does not run: set {variable};")).count(), endpoints, "{variable}: {text}");
+    }
     let report = json_lines(&without(&["config", "check", "--json"])).remove(0);
-    assert_eq!(
-        (&report["endpoints"][0]["runs"], &report["endpoints"][0]["set"]),
-        (&false.into(), &"STRIPE_WEBHOOK_SECRET".into())
-    );
+    let endpoints = report["endpoints"].as_array().expect("a list");
+    assert_eq!(endpoints.len(), 8);
+    for endpoint in endpoints {
+        assert!(endpoint["runs"] == false && endpoint["set"].is_string(), "{endpoint}");
+    }
 }
 
 #[test]
@@ -130,6 +137,54 @@ fn a_mistake_in_the_environment_is_one_line_that_names_it() {
         let error = said(shop.command(arguments).env(name, value)).error();
         assert!(error.contains(named), "{name}={value}: {error}");
     }
+}
+
+/// Looking at a database changes nothing about it, whoever's it is.
+#[test]
+fn checking_leaves_the_database_as_it_is() {
+    let shop = Shop::new();
+    let files = |shop: &Shop| {
+        let mut names: Vec<String> = std::fs::read_dir(shop.path("."))
+            .expect("a folder")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let foreign = rusqlite::Connection::open(shop.path("foreign.db")).expect("a database");
+    foreign.execute_batch("CREATE TABLE wp_posts (id INTEGER); INSERT INTO wp_posts VALUES (1)").expect("it is made");
+    drop(foreign);
+    shop.write(
+        "text.db",
+        "this is no database, but it is long enough to be taken for the header of one, is it not? It is.",
+    );
+    std::fs::create_dir(shop.path("folder.db")).expect("a folder");
+    for (database, status, said) in [
+        ("sqlite:foreign.db", 1, "another program"),
+        ("sqlite:text.db", 1, "not usable"),
+        ("sqlite:folder.db", 1, "not usable"),
+        ("sqlite:nowhere/quittance.db", 1, "nowhere"),
+        ("sqlite:new.db", 0, "not there yet"),
+        ("mysql://me@db/shop", 1, "not usable"),
+    ] {
+        let path = shop.path(database.trim_start_matches("sqlite:"));
+        let (before, listed) = (std::fs::read(&path).ok(), files(&shop));
+        let text = shop.run(&["config", "check", "--database-url", database]).exits(status).stdout;
+        assert!(text.contains(said), "{database}: {text}");
+        assert_eq!((std::fs::read(&path).ok(), files(&shop)), (before, listed), "{database} is as it was");
+    }
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["migrate"]] {
+        let error = shop.run(&[command, &["--database-url", "sqlite:foreign.db"]].concat()).error();
+        assert!(error.contains("another program"), "{error}");
+    }
+    shop.run(&["migrate"]).ok();
+    let (before, listed) = (std::fs::read(shop.path("quittance.db")).expect("it is there"), files(&shop));
+    assert!(shop.run(&["config", "check"]).ok().contains("at this version"));
+    assert_eq!((std::fs::read(shop.path("quittance.db")).expect("it is there"), files(&shop)), (before, listed));
+    let server = shop.serve();
+    assert!(shop.run(&["config", "check"]).ok().contains("at this version"), "beside a server too");
+    server.stop();
 }
 
 #[test]

@@ -86,7 +86,18 @@ impl Shop {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quittance"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        let ours = ["QUITTANCE_", "STRIPE_", "DATABASE_URL", "PORT", "LOGGING_SERVICE_URL", "http_proxy", "HTTP_PROXY"];
+        let ours = [
+            "QUITTANCE_",
+            "STRIPE_",
+            "PAYPAL_",
+            "WEBHOOK_SECRET",
+            "PAYMENT_API_KEY",
+            "DATABASE_URL",
+            "PORT",
+            "LOGGING_SERVICE_URL",
+            "http_proxy",
+            "HTTP_PROXY",
+        ];
         for (name, _) in std::env::vars_os() {
             if ours.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);

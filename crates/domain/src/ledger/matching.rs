@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, Entry, Ledger};
+use super::{Change, Entry, Ledger, Subject};
 use crate::lattice::Join;
 use crate::money::Money;
 use crate::{Facts, Mode, ReferenceKind, Registration, Scope};
 
 impl Ledger {
-    /// For deriving state again from all of its inputs: what registered payments took
-    /// because of their order is among these, and nothing is taken anew.
+    /// For deriving state again from all of its inputs: what registered payments took is
+    /// among these, and nothing is taken anew.
     pub fn of_inputs() -> Self {
         Self { takes_nothing: true, ..Self::default() }
     }
@@ -29,7 +29,7 @@ impl Ledger {
             self.names.entry(name.to_owned()).or_default().insert((kind, id.to_owned()));
         }
         for taken in &registration.taken {
-            self.names.entry(taken.clone()).or_default().insert((ReferenceKind::Gateway, id.to_owned()));
+            self.taken.insert(taken.clone(), id.to_owned());
         }
         let before: Vec<Entry> = self.take(id).into_iter().collect();
         let mut after = Facts::default();
@@ -39,6 +39,25 @@ impl Ledger {
         }
         let merged = self.merge(account, BTreeSet::new(), before, after);
         merged.map(|merged| merged.changes).unwrap_or_default()
+    }
+
+    /// As [`Self::register`], and a payment that is there already under another id joins it
+    /// at once: its history goes on.
+    pub fn register_over(&mut self, account: &Scope, id: &str, registration: Registration) -> Vec<Change> {
+        let mut changes = self.register(account, id, registration);
+        for claimant in self.claimants(id) {
+            let Some(there) = self.payments.get(&claimant).filter(|entry| entry.payment.visible) else { continue };
+            let was = there.payment.status.as_str();
+            let mut joined = self.rejoin(&claimant);
+            let is_own = |change: &Change| change.subject == Subject::Payment && change.id == id;
+            if let Some(first) = changes.iter().position(|change| is_own(change) && change.from.is_none()) {
+                changes.remove(first);
+                joined.iter_mut().filter(|change| is_own(change)).for_each(|change| change.from = Some(was));
+                joined.retain(|change| change.from != Some(change.to));
+            }
+            changes.extend(joined);
+        }
+        changes
     }
 
     /// Says what is due for an order. Returns its first status, or a new one.
@@ -122,14 +141,12 @@ impl Ledger {
     /// `before` the payment that is registered.
     pub(super) fn meet(&mut self, scope: &Scope, before: &mut Vec<Entry>, after: &mut Facts) {
         if after.registration().is_none() {
-            let named = self.named(after);
-            let by_order = if named.is_none() { self.by_order(after) } else { None };
-            let taken = by_order.is_some();
-            if let Some(entry) = named.or(by_order).and_then(|id| self.take(&id)) {
+            let meant = self.named(after).or_else(|| self.by_order(after));
+            if let Some(entry) = meant.and_then(|id| self.take(&id)) {
                 let primary = after.primary().map(|(_, id)| id.to_owned());
                 after.join(entry.facts.clone());
                 before.push(entry);
-                for registration in after.registrations.values_mut().filter(|_| taken) {
+                for registration in after.registrations.values_mut().filter(|_| !self.takes_nothing) {
                     registration.taken.extend(primary.clone());
                 }
             }
@@ -147,8 +164,14 @@ impl Ledger {
         }
     }
 
-    /// The registered payment that these facts name.
+    /// The registered payment that took one of these objects, else the one that these
+    /// facts name.
     fn named(&self, facts: &Facts) -> Option<String> {
+        if !self.taken.is_empty()
+            && let Some(id) = facts.keys().iter().find_map(|key| self.taken.get(&key.id))
+        {
+            return Some(id.clone());
+        }
         if self.names.is_empty() {
             return None;
         }

@@ -115,6 +115,7 @@ impl Facts {
         }
         for capture in self.captures.values() {
             raise(capture.contradicts_itself(), Flag::CaptureCompletedAndDeclined);
+            raise(capture.completed_at.is_some() && !capture.confirmed, Flag::NotConfirmed);
             raise(capture.orders.len() > 1 || capture.authorizations.len() > 1, Flag::ParentDisagrees);
             raise(capture.type_disagrees, Flag::TypeDisagrees);
         }

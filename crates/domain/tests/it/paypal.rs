@@ -43,6 +43,7 @@ fn order(id: &str, seconds: i64, status: &str, edit: impl FnOnce(&mut PaypalOrde
 fn capture(id: &str, seconds: i64, status: &str, amount: i64, edit: impl FnOnce(&mut CaptureFacts)) -> EventFacts {
     let rank = CaptureStatus::parse(status);
     let mut capture = CaptureFacts {
+        confirmed: true, // As if PayPal had been asked: webhooks alone are flagged, which is a test of its own.
         rank: rank.into(),
         declined: status == "declined",
         completed_at: rank
@@ -476,4 +477,20 @@ proptest! {
         let text = serde_json::to_string(&all).expect("facts are JSON");
         prop_assert_eq!(serde_json::from_str::<Facts>(&text).expect("what was written is read"), all);
     }
+}
+
+#[test]
+fn what_only_a_webhook_says_is_not_confirmed() {
+    let said = |confirmed| {
+        let mut event = capture("C1", 10, "completed", 500, |_| {});
+        event.facts.captures.values_mut().for_each(|capture| capture.confirmed = confirmed);
+        event
+    };
+    let flags = |events: &[EventFacts]| {
+        let end = one_end_state("confirmed", events);
+        let payment = end.payments().values().next().expect("one").payment.clone();
+        (payment.status, payment.flags)
+    };
+    assert_eq!(flags(&[said(false)]), (PaymentStatus::Paid, [Flag::NotConfirmed].into()));
+    assert_eq!(flags(&[said(false), said(true)]), (PaymentStatus::Paid, [].into()));
 }

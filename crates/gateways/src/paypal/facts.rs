@@ -146,6 +146,9 @@ pub fn resource_facts(kind: ObjectKind, json: &[u8], at: Timestamp, by: &str) ->
         ObjectKind::Dispute => dispute::state(&resource, &said, &mut facts),
         _ => None,
     };
+    for capture in facts.captures.values_mut() {
+        capture.confirmed = capture.completed_at.is_some();
+    }
     Ok(Statement { facts, object_id, needs_fetch: false })
 }
 

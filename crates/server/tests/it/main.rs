@@ -4,11 +4,17 @@
 
 mod access;
 mod app;
+mod arrivals;
+mod built_in;
 mod deliveries;
 mod events;
+mod gateway;
 mod guards;
 mod health;
 mod hostile;
+mod log;
+mod matching;
 mod payments;
 mod refusals;
 mod serving;
+mod systems;

@@ -29,7 +29,8 @@ impl Served {
             let _ = stopped.await; // Dropped or sent: both say stop.
         };
         let router = app.router.clone();
-        let ended = tokio::spawn(async move { server::serve::run(listener, router, Connections::default(), shutdown).await });
+        let ended =
+            tokio::spawn(async move { server::serve::run(listener, router, Connections::default(), shutdown).await });
         Self { address, stop: Some(stop), ended }
     }
 
@@ -161,7 +162,9 @@ async fn a_body_in_chunks_has_the_same_limit() {
     let app = TestApp::new().await;
     let mut served = Served::start(&app).await;
     let mut stream = served.connect().await;
-    let head = format!("POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nStripe-Signature: t=1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nStripe-Signature: t=1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     for _ in 0..17 {
@@ -193,6 +196,83 @@ async fn what_is_no_http_harms_nobody() {
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     assert!(reply(&mut stream).await.contains("accepted"));
     drop(stream);
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// Time stands still but for those who wait for it.
+#[tokio::test]
+async fn who_is_too_slow_is_cut_off() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let (head, body) = delivery("evt_slow");
+    let (mut half_a_head, mut half_a_body) = (served.connect().await, served.connect().await);
+    half_a_head.write_all(&head.as_bytes()[..head.len() / 2]).await.unwrap();
+    let asking = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    half_a_body.write_all(asking.as_bytes()).await.unwrap();
+    assert!(reply(&mut half_a_body).await.starts_with("HTTP/1.1 100"), "its handler waits for the body");
+    half_a_body.write_all(&body.as_bytes()[..body.len() / 2]).await.unwrap();
+    tokio::time::pause();
+    let mut refused = String::new();
+    half_a_body.read_to_string(&mut refused).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 408"), "{refused}");
+    let mut rest = Vec::new();
+    let _ = half_a_head.read_to_end(&mut rest).await; // Closed politely or not, it is closed.
+    tokio::time::resume();
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// Strangers who send a byte less than they said fill the memory for bodies; those who
+/// deliver what they said are taken all the same.
+#[tokio::test]
+async fn bodies_that_do_not_end_hold_up_nobody() {
+    const STRANGERS: usize = 70;
+    const BODY_BYTES: usize = 1024 * 1024;
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let head = format!(
+        "POST {HOOK} HTTP/1.1\r\nHost: localhost\r\nStripe-Signature: t=1,v1=00\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
+    );
+    let mut strangers = Vec::new();
+    for number in 0..STRANGERS {
+        let mut stranger = served.connect().await;
+        stranger.write_all(head.as_bytes()).await.unwrap();
+        stranger.write_all(&vec![b'x'; BODY_BYTES - 1]).await.unwrap();
+        strangers.push(stranger);
+        let mut honest = served.connect().await;
+        let (head, body) = delivery(&format!("evt_{number}"));
+        honest.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        assert!(reply(&mut honest).await.contains("accepted"), "beside {number}");
+    }
+    let given_up = reply(&mut strangers[0]).await;
+    assert!(given_up.starts_with("HTTP/1.1 503") && given_up.to_lowercase().contains("retry-after: "), "{given_up}");
+    drop(strangers);
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// Who is refused before its body was read still gets to see why.
+#[tokio::test]
+async fn a_refusal_reaches_who_is_still_sending() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    for (header, size, status) in
+        [("X-Other: 1", 900_000, 400), ("Stripe-Signature: t=1", 3_000_000, 413), ("X-Other: 1", 3_000_000, 413)]
+    {
+        let mut stream = served.connect().await;
+        let head = format!("POST {HOOK} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nContent-Length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; size]).await.expect("it reads on");
+        let refused = reply(&mut stream).await;
+        assert!(refused.starts_with(&format!("HTTP/1.1 {status}")), "{refused}");
+        let (head, body) = delivery(&format!("evt_after_{header}_{size}").replace([':', ' ', '=', '-'], "_"));
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("the connection goes on");
+        assert!(reply(&mut stream).await.contains("accepted"));
+    }
     served.order_to_stop();
     served.ended().await;
     app.finish().await;

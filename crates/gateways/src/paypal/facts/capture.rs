@@ -33,6 +33,7 @@ pub(super) fn state(
         rank: rank.into(),
         declined,
         completed_at: if completed { Earliest::of(said.at) } else { Earliest::default() },
+        confirmed: false, // A webhook confirms nothing; `resource_facts` does.
         said_at: Largest::of(said.at),
         failure: failure.map(|failure| said.latest(failure)).unwrap_or_default(),
         orders: order_id.map(|id| [id.to_owned()].into()).unwrap_or(parents.orders),

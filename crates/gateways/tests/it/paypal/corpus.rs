@@ -111,7 +111,7 @@ fn a_pending_capture_completes_in_either_order() {
         // The second event leaves them out.
         assert_eq!(payment.metadata["custom_id"], "Custom-1234");
         assert_eq!(payment.metadata["invoice_id"], "Invoice-12345");
-        assert!(payment.flags.is_empty(), "{:?}", payment.flags);
+        assert_eq!(payment.flags, [domain::Flag::NotConfirmed].into());
     }
 }
 

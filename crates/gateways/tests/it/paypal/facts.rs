@@ -395,7 +395,9 @@ fn disputes_name_their_capture_and_are_asked_for_again() {
 fn fetched_resources_state_the_same() {
     let capture = json!({"id": "C", "status": "COMPLETED", "update_time": "2026-01-01T10:00:00Z",
                          "amount": {"value": "1.00", "currency_code": "USD"}, "links": up("v2/checkout/orders/O")});
-    let told = facts("PAYMENT.CAPTURE.PENDING", &capture);
+    let mut told = facts("PAYMENT.CAPTURE.PENDING", &capture);
+    assert!(!told.captures["C"].confirmed, "a webhook confirms nothing");
+    told.captures.values_mut().for_each(|capture| capture.confirmed = true);
     let fetched =
         resource_facts(ObjectKind::Capture, capture.to_string().as_bytes(), at(NOW), "WH-1").expect("a capture");
     assert_eq!(fetched.facts, told);

@@ -1,0 +1,64 @@
+//! The five systems that Quittance replaces (PRODUCT.md, rows A to E), each at its own
+//! paths and in its own replies, from its first call to its end.
+
+mod bookings;
+mod e_commerce;
+mod external_payments;
+mod point_of_sale;
+mod portal;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::app::{NOW, Reply};
+use crate::built_in::BuiltIn;
+
+/// The event of Stripe's with `created` so many seconds later.
+fn later(seconds: i64, event: &str) -> String {
+    let mut event: Value = serde_json::from_str(event).expect("JSON");
+    event["created"] = json!(NOW.seconds() + seconds);
+    event.to_string()
+}
+
+impl BuiltIn {
+    /// A delivery that is taken, and applied before this ends.
+    #[track_caller]
+    fn takes(&self, path: &str, body: impl ToString) -> impl Future<Output = Value> {
+        let (place, path, body) = (std::panic::Location::caller(), path.to_owned(), body.to_string());
+        async move {
+            let reply = self.posted(&path, body).await;
+            assert_eq!(reply.status, StatusCode::OK, "{place}: {}", reply.text);
+            self.settled().await;
+            reply.json()
+        }
+    }
+
+    /// What people's SQL says: each row as its columns' texts.
+    fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        use rusqlite::types::ValueRef;
+        let database = self.database();
+        let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let columns = statement.column_count();
+        let text = |value: ValueRef<'_>| match value {
+            ValueRef::Null => "NULL".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
+        };
+        let read = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get_ref(column).map(text)).collect();
+        let rows = statement.query_map([], read).expect("it reads");
+        rows.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+}
+
+/// What a reply says under these keys.
+fn said(reply: &Value, keys: &[&str]) -> Value {
+    keys.iter().map(|key| ((*key).to_owned(), reply[*key].clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// That a delivery was answered exactly so.
+#[track_caller]
+fn is(reply: &Reply, status: u16, body: &Value) {
+    assert_eq!((reply.status.as_u16(), &reply.json()), (status, body), "{}", reply.text);
+    assert_eq!(reply.header("content-type"), "application/json");
+}
