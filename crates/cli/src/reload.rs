@@ -92,6 +92,7 @@ fn say_what_stays(old: &Config, new: &Config) {
         ("log", old.log != new.log),
         ("logging_service_url", url(old) != url(new)),
         ("connections", old.connections != new.connections),
+        ("checkpoints", old.checkpoints != new.checkpoints),
     ] {
         if changed {
             tracing::warn!(key, "{key} was changed; it counts from the next start on");

@@ -31,7 +31,7 @@ impl From<&Payment> for OrderPayment {
             status: payment.status,
             amount_captured: payment.amount_captured,
             amount_refunded: payment.amount_refunded,
-            currency: payment.currency,
+            currency: payment.captured_currency.or(payment.currency),
             newest: payment.newest,
         }
     }

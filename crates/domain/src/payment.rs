@@ -73,6 +73,9 @@ pub struct Payment {
     /// What was asked for.
     pub amount: Option<Minor>,
     pub currency: Option<Currency>,
+    /// Of what was captured and refunded: another than `currency` where something else
+    /// was paid than was registered.
+    pub captured_currency: Option<Currency>,
     pub amount_captured: Minor,
     pub amount_refunded: Minor,
     /// On its way back to the customer.
@@ -126,6 +129,8 @@ impl Facts {
         let Refunded { refunded, in_flight, missing } = self.refunded();
         let newest = self.newest();
         let mut flags = self.flags();
+        let theirs = self.described(|details| details.currency);
+        let asked = terms.map(|terms| terms.currency);
         let paid_in = if captured == Minor::ZERO { amount.unwrap_or_default() } else { captured };
         if missing {
             flags.insert(Flag::RefundMissing);
@@ -165,7 +170,8 @@ impl Facts {
             status,
             dispute_status: self.disputes.values().map(|d| d.status()).max().unwrap_or(DisputeStatus::None),
             amount: terms.map(|terms| terms.amount).or(amount),
-            currency: terms.map(|terms| terms.currency).or_else(|| self.described(|details| details.currency)),
+            currency: asked.or(theirs),
+            captured_currency: theirs.or(asked).filter(|_| captured > Minor::ZERO),
             amount_captured: captured,
             amount_refunded: refunded,
             amount_refunding: in_flight,

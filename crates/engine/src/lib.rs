@@ -1,7 +1,9 @@
 //! What runs: deliveries become durable in [`intake`], stored events become state
-//! in [`apply`], and [`sweep`] keeps the database in shape.
+//! in [`apply`], [`sweep`] keeps the database in shape, and [`checkpoints`] say outside
+//! of it where its hash chains ended.
 
 pub mod apply;
+pub mod checkpoints;
 pub mod clients;
 pub mod clock;
 pub mod intake;
@@ -13,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::Store;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use checkpoints::{CheckpointKey, Witness};
 pub use clock::Clock;
 pub use intake::{Intake, Refused};
 pub use settlements::{Settled, Settlements};
@@ -35,12 +38,23 @@ impl Engine {
     /// Starts the tasks on the current runtime. What an earlier process left behind
     /// is taken up at once.
     pub fn start(store: Store, clock: Clock) -> Self {
+        Self::start_with_witness(store, clock, Witness::default())
+    }
+
+    /// As [`Self::start`], with `witness` keeping the chains' checkpoints.
+    pub fn start_with_witness(store: Store, clock: Clock, witness: Witness) -> Self {
         let (stop, stopped) = watch::channel(false);
         let work = Arc::new(Notify::new());
         let settlements = Settlements::default();
         let (intake, inbox) = intake::channel(settlements.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(intake::run(store.clone(), clock.clone(), inbox, work.clone()));
+        let (storing, stored) = oneshot::channel();
+        let storing_all = intake::run(store.clone(), clock.clone(), inbox, work.clone());
+        tasks.spawn(async move {
+            storing_all.await;
+            let _ = storing.send(()); // The checkpoints' task waits for it.
+        });
+        tasks.spawn(checkpoints::run(store.clone(), clock.clone(), witness, stored));
         tasks.spawn(apply::run(store.clone(), clock, settlements, work, stopped.clone()));
         tasks.spawn(sweep::run(store, stopped));
         Self { intake, stop, tasks }

@@ -102,7 +102,8 @@ mod tests {
     fn only_trusted_proxies_are_believed_and_only_about_whom_they_saw() {
         let nets = || ["10.0.0.0/8", "2001:db8::/32"].map(|net| net.parse().unwrap()).to_vec();
         let by_x = Proxies::new(nets(), ForwardedHeader::XForwardedFor);
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+        let cases: &[Case] = &[
             ("192.0.2.1", &[("x-forwarded-for", "198.51.100.7")], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &[("x-forwarded-for", "198.51.100.7")], "198.51.100.7"),

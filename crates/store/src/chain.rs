@@ -10,8 +10,8 @@ use sqlx::Row;
 
 use crate::{Result, Store};
 
-/// SQLite has one writer at a time, whichever process it is in.
-pub(crate) const WRITER: &str = "main";
+/// Whose chain it is. SQLite has one writer at a time, whichever process it is in.
+pub const WRITER: &str = "main";
 
 pub(crate) type Hash = [u8; 32];
 
@@ -76,6 +76,10 @@ pub(crate) fn batch_hash<'a>(
     hash.finalize().into()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The number and hash of the account's newest link.
 pub(crate) fn head(connection: &Connection, account: &AccountId) -> Result<(i64, Hash)> {
     let sql = "SELECT number, hash FROM batch WHERE account = ? AND writer = ? ORDER BY number DESC LIMIT 1";
@@ -118,7 +122,19 @@ impl Store {
     pub async fn chain_head(&self, account: &AccountId) -> Result<(i64, String)> {
         let account = account.clone();
         let (number, hash) = self.hot_reader.run(move |connection| head(connection, &account)).await?;
-        Ok((number, hash.iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok((number, hex(&hash)))
+    }
+
+    /// The hash (in hex) of one link of a writer's chain; nothing where it is not there.
+    pub async fn link_hash(&self, account: &AccountId, writer: &str, number: i64) -> Result<Option<String>> {
+        let (account, writer) = (account.clone(), writer.to_owned());
+        let sql = "SELECT hash FROM batch WHERE account = ? AND writer = ? AND number = ?";
+        let found = self.hot_reader.run(move |connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let hash = statement.query_row(params![account.as_str(), writer, number], |row| row.get::<_, Vec<u8>>(0));
+            Ok(hash.optional()?)
+        });
+        Ok(found.await?.map(|hash| hex(&hash)))
     }
 
     /// Walks an account's chain from its start and names what does not fit.

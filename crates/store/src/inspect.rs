@@ -86,7 +86,8 @@ fn look(connection: &Connection) -> Result<Condition> {
         known.iter().find(|(known, _)| known == version).map(|(_, known)| known == checksum)
     };
     // Other programs keep their migrations in a table of that name too.
-    if applied.iter().any(|migration| ours(migration) == Some(false)) {
+    let is_ours = applied.iter().any(|migration| ours(migration) == Some(true));
+    if !is_ours || applied.iter().any(|migration| ours(migration) == Some(false)) {
         return Ok(Condition::Foreign);
     }
     let newest = known.last().map_or(0, |(version, _)| *version);

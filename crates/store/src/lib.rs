@@ -33,7 +33,7 @@ use worker::Worker;
 pub use accept::{NewEvent, Receipt};
 pub use apply::{Attempt, Prepared, Settled};
 pub use bookings::{BookingFilter, BookingRow, ResourceRow};
-pub use chain::{ChainFault, ChainReport};
+pub use chain::{ChainFault, ChainReport, WRITER as CHAIN_WRITER};
 pub use claim::{Claimed, Place};
 pub use disputes::{DisputeFilter, DisputeRow};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};

@@ -38,11 +38,13 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
         Err(error) => (false, format!("not usable: {}", line(error))),
     };
     let warnings = warnings(&config, now);
+    let signs = config.checkpoints.key(&process_environment)?.is_some();
     if *json {
         let endpoints: Vec<_> = endpoints.iter().map(|endpoint| as_json(endpoint, runs(endpoint))).collect();
         let report = serde_json::json!({
             "file": config.file, "database_url": without_password(&config.database_url), "database": state,
             "listen": config.listen, "log": config.log, "logs_shipped": config.logging_service_url.is_some(),
+            "checkpoints": { "signed": signs, "file": config.checkpoints.file },
             "public_url": config.public_url, "accounts": config.accounts.keys().collect::<Vec<_>>(),
             "endpoints": endpoints, "warnings": warnings,
         });
@@ -56,6 +58,7 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
         say!("listen     {}", config.listen)?;
         let shipped = if config.logging_service_url.is_some() { ", shipped to LOGGING_SERVICE_URL" } else { "" };
         say!("log        {}{shipped}", config.log)?;
+        say!("checkpoint {}", checkpoints(signs, &config))?;
         say!("public     {}", config.public_url.as_deref().unwrap_or("no public_url"))?;
         for (account, name) in &config.accounts {
             let name = name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
@@ -69,6 +72,18 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if usable && endpoints.iter().any(runs) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the checkpoints of the hash chain are worth, for people.
+fn checkpoints(signs: bool, config: &Config) -> String {
+    let file = config.checkpoints.file.as_ref().map_or(String::new(), |file| format!(" and in {}", file.display()));
+    match signs {
+        true => format!("signed, in the log{file}"),
+        false => format!(
+            "unsigned, in the log{file}: whoever can edit both that and the database can hide that the newest events \
+             were removed; set QUITTANCE_CHECKPOINT_KEY"
+        ),
+    }
 }
 
 /// Why an endpoint does not run, for people.

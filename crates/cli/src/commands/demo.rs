@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use domain::AccountId;
-use engine::Clock;
+use engine::{Clock, Witness};
 use gateways::{Gateway, Secret};
 use gateways::stripe::sample::Life;
 use secrecy::SecretString;
@@ -62,11 +62,12 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let secret = SecretString::from(random_id("whsec", 24)?);
     let secrets = vec![Secret::from_text(&secret)];
     let endpoints = || Endpoints::new([Endpoint::stripe(WEBHOOK_PATH, secrets.clone())]);
-    let server = match Server::start(store.clone(), endpoints(), args.listen, ConnectionLimits::default()).await {
+    let limits = ConnectionLimits::default();
+    let start = |listen| Server::start(store.clone(), endpoints(), listen, limits, Witness::default());
+    let server = match start(args.listen).await {
         Ok(server) => server,
         Err(_) if args.listen.port() != 0 => {
-            let anywhere = SocketAddr::new(args.listen.ip(), 0);
-            Server::start(store.clone(), endpoints(), anywhere, ConnectionLimits::default()).await?
+            start(SocketAddr::new(args.listen.ip(), 0)).await?
         }
         Err(error) => return Err(error),
     };

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use domain::{AccountId, Timestamp};
+use domain::{AccountId, Mode, Timestamp};
 use engine::Clock;
 use store::{EventFilter, EventRow, EventState, Store};
 
 use super::keys::account;
 use crate::config::Config;
-use crate::output::count;
+use crate::output::{WrongUsage, count};
 use crate::{say, tell};
 
 const LIST_DEFAULT: u32 = 50;
@@ -51,6 +51,24 @@ pub struct Filter {
     q: Option<String>,
 }
 
+/// Which of several events with one id. As in the API.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Which {
+    /// live or test
+    #[arg(long, value_parser = mode)]
+    mode: Option<Mode>,
+    /// The connected account's id at the gateway; empty for the account's own
+    #[arg(long, value_name = "ID")]
+    connected_account: Option<String>,
+}
+
+impl Which {
+    fn means(&self, event: &EventRow) -> bool {
+        self.mode.is_none_or(|mode| mode.as_str() == event.mode)
+            && self.connected_account.as_ref().is_none_or(|account| *account == event.connected_account)
+    }
+}
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// List events, newest first
@@ -68,6 +86,14 @@ pub enum Command {
     Show {
         /// The gateway's id of it
         id: String,
+        /// Whose, where several have that id
+        #[arg(long, value_parser = account)]
+        account: Option<AccountId>,
+        /// Like stripe
+        #[arg(long)]
+        gateway: Option<String>,
+        #[command(flatten)]
+        which: Which,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -78,6 +104,8 @@ pub enum Command {
         ids: Vec<String>,
         #[command(flatten)]
         filter: Filter,
+        #[command(flatten)]
+        which: Which,
         /// Only say what would change
         #[arg(long)]
         dry_run: bool,
@@ -87,6 +115,10 @@ pub enum Command {
 fn state(text: &str) -> Result<EventState, String> {
     EventState::parse(text)
         .ok_or_else(|| format!("state is one of {}", EventState::ALL.map(EventState::as_str).join(", ")))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    Mode::parse(text).ok_or_else(|| format!("{text:?} is neither live nor test"))
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
@@ -101,11 +133,22 @@ impl From<&Filter> for EventFilter {
 }
 
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
+    if let Command::Replay { ids, filter, .. } = command
+        && ids.is_empty()
+        && !EventFilter::from(filter).is_narrow()
+    {
+        return Err(WrongUsage("say which events to replay: their ids, or a filter like --state dead".to_owned()).into());
+    }
     let store = super::open_existing(config).await?;
     let done = match command {
         Command::List { filter, limit, json } => list(&store, filter.into(), *limit, *json).await,
-        Command::Show { id, json } => show(&store, id, *json).await,
-        Command::Replay { ids, filter, dry_run } => replay(&store, ids, filter.into(), *dry_run).await,
+        Command::Show { id, account, gateway, which, json } => {
+            let filter = EventFilter { account: account.clone(), gateway: gateway.clone(), ..EventFilter::default() };
+            show(&store, find(&store, id, filter, which).await?, *json).await
+        }
+        Command::Replay { ids, filter, which, dry_run } => {
+            replay(&store, chosen(&store, ids, filter.into(), which).await?, *dry_run).await
+        }
     };
     store.close().await;
     done
@@ -135,17 +178,23 @@ fn line(event: &EventRow) -> String {
     format!("{at:27}  {state:7}  {:42}  {}{error}", event.event_type, event.event_id)
 }
 
-async fn find(store: &Store, id: &str) -> anyhow::Result<EventRow> {
-    let filter = EventFilter { event_id: Some(id.to_owned()), ..EventFilter::default() };
-    let mut found = store.list_events(&filter, 2).await?;
+/// The one event of that id which the filter lets through and `which` means.
+async fn find(store: &Store, id: &str, filter: EventFilter, which: &Which) -> anyhow::Result<EventRow> {
+    let filter = EventFilter { event_id: Some(id.to_owned()), ..filter };
+    let mut found = store.list_events(&filter, PAGE).await?;
+    let namesakes = found.len();
+    found.retain(|event| which.means(event));
     if found.len() > 1 {
-        bail!("several events have the id {id}: `quittance events list --json -q {id}` shows them");
+        bail!(
+            "several events have the id {id}: say which with --account, --gateway, --mode or --connected-account; \
+             `quittance events list --json -q {id}` shows them"
+        );
     }
-    found.pop().with_context(|| format!("no event has the id {id}"))
+    let said = if namesakes > 0 { " and is of that mode and connected account" } else { "" };
+    found.pop().with_context(|| format!("no event has the id {id}{said}"))
 }
 
-async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let event = find(store, id).await?;
+async fn show(store: &Store, event: EventRow, json: bool) -> anyhow::Result<ExitCode> {
     let detail = store.show_event(&event.account, event.seq).await?.context("the event is gone")?;
     let payload = detail.body.as_deref().map(String::from_utf8_lossy);
     if json {
@@ -171,23 +220,27 @@ async fn show(store: &Store, id: &str, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay(store: &Store, ids: &[String], filter: EventFilter, dry_run: bool) -> anyhow::Result<ExitCode> {
+/// Those of these ids; without any, all that the filter lets through.
+async fn chosen(
+    store: &Store,
+    ids: &[String],
+    mut filter: EventFilter,
+    which: &Which,
+) -> anyhow::Result<Vec<EventRow>> {
     let mut events = Vec::new();
     for id in ids {
-        events.push(find(store, id).await?);
+        events.push(find(store, id, filter.clone(), which).await?);
     }
-    if ids.is_empty() {
-        if !filter.is_narrow() {
-            bail!("say which events: ids, or a filter like --state dead");
-        }
-        let mut filter = filter;
-        loop {
-            let page = store.list_events(&filter, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            filter.before = Some(last.seq);
-            events.extend(page);
-        }
+    while ids.is_empty() {
+        let page = store.list_events(&filter, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.seq);
+        events.extend(page.into_iter().filter(|event| which.means(event)));
     }
+    Ok(events)
+}
+
+async fn replay(store: &Store, events: Vec<EventRow>, dry_run: bool) -> anyhow::Result<ExitCode> {
     if dry_run {
         return preview(store, &events).await;
     }

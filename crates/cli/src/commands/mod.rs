@@ -12,7 +12,6 @@ mod simulate;
 mod trigger;
 mod verify;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -91,30 +90,41 @@ fn load(flags: &Flags) -> anyhow::Result<Config> {
 /// Opens the configured database, makes it where there is none, and brings it to
 /// this version.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    known_database(&config.database_url)?;
+    usable(config)?;
     let named = || without_password(&config.database_url);
-    match Store::inspect(&config.database_url).with_context(named)? {
-        Condition::Missing | Condition::Empty | Condition::Current | Condition::Older => {}
-        Condition::Newer => bail!("{}: it is of a later version of Quittance", named()),
-        Condition::Foreign => bail!("{}: it holds the tables of another program; name a file of its own", named()),
-    }
     let store = Store::open(&config.database_url).await.with_context(named)?;
     store.migrate().await.with_context(named)?;
     Ok(store)
 }
 
-/// As [`open`], for commands that look at what is there: an answer about a database
-/// that was made a moment ago, in the wrong folder, would be a wrong one.
+/// As [`open`], for commands that look at what is there: they make nothing and bring
+/// nothing to this version. An answer about a database that was made a moment ago, in the
+/// wrong folder, would be a wrong one.
 async fn open_existing(config: &Config) -> anyhow::Result<Store> {
-    known_database(&config.database_url)?;
-    if let Some(path) = missing_file(&config.database_url) {
-        bail!(
-            "there is no database at {}: name it with --database-url or DATABASE_URL, or make it with \
+    let named = || without_password(&config.database_url);
+    match usable(config)? {
+        Condition::Current => Store::open(&config.database_url).await.with_context(named),
+        Condition::Older => bail!(
+            "{}: it is of an earlier version of Quittance; bring it to this one with `quittance migrate`",
+            named()
+        ),
+        _ => bail!(
+            "{}: there is no database of Quittance's; name it with --database-url or DATABASE_URL, or make it with \
              `quittance migrate`",
-            path.display()
-        );
+            named()
+        ),
     }
-    open(config).await
+}
+
+/// What is at the database's place, if it is not somebody else's.
+fn usable(config: &Config) -> anyhow::Result<Condition> {
+    known_database(&config.database_url)?;
+    let named = || without_password(&config.database_url);
+    match Store::inspect(&config.database_url).with_context(named)? {
+        Condition::Newer => bail!("{}: it is of a later version of Quittance", named()),
+        Condition::Foreign => bail!("{}: it holds the tables of another program; name a file of its own", named()),
+        condition => Ok(condition),
+    }
 }
 
 fn known_database(url: &str) -> anyhow::Result<()> {
@@ -122,10 +132,4 @@ fn known_database(url: &str) -> anyhow::Result<()> {
         true => Ok(()),
         false => bail!("{:?} is no database that this version knows: use sqlite:FILE", without_password(url)),
     }
-}
-
-/// The database's file, if it is not there.
-fn missing_file(url: &str) -> Option<&Path> {
-    let path = url.strip_prefix("sqlite:").map(|rest| Path::new(rest.strip_prefix("//").unwrap_or(rest)))?;
-    (!path.exists()).then_some(path)
 }

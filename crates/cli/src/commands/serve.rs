@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use engine::{Clock, Engine};
+use engine::{Clock, Engine, Witness};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::endpoint::InForce;
 use server::serve::Connections;
@@ -15,7 +16,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, ConnectionLimits, Flags};
+use crate::config::{Config, ConnectionLimits, Flags, process_environment};
 use crate::{reload, say, tell};
 
 #[derive(Debug, clap::Args)]
@@ -27,15 +28,24 @@ pub struct Args {
 
 pub async fn run(config: Config, flags: &Flags, args: &Args) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints_to_serve()?;
+    let witness = witness(&config)?;
     let store = super::open(&config).await?;
     say_what_does_not_run(&endpoints);
     let (stop, hangups) = (stop_signal()?, reload::hangups()?);
-    let server = Server::start(store, endpoints, config.listen, config.connections).await?;
+    let server = Server::start(store, endpoints, config.listen, config.connections, witness).await?;
     let reloading = reload::run(hangups, config, flags.clone(), args.listen, server.app.endpoints.clone());
     let reloading = tokio::spawn(reloading);
     let ended = server.run(stop).await;
     reloading.abort();
     ended
+}
+
+/// What keeps the checkpoints of the hash chains.
+fn witness(config: &Config) -> anyhow::Result<Witness> {
+    let (key, file) = (config.checkpoints.key(&process_environment)?, &config.checkpoints.file);
+    let path = file.as_deref().unwrap_or(Path::new(""));
+    let named = || format!("checkpoint_file: {} cannot be written", path.display());
+    Witness::new(key, file.clone()).with_context(named)
 }
 
 /// A warning where nothing would be taken at all; those that nobody set up are no
@@ -68,8 +78,10 @@ fn connections(limits: ConnectionLimits, in_force: Arc<InForce>) -> Connections 
         usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OTHER_FILES_MAX).max(1)
     });
     let wanted = limits.max.unwrap_or(server::serve::CONNECTIONS_MAX);
-    if room < wanted {
-        tracing::warn!(room, wanted, "Fewer connections than wanted: this process may open few files (ulimit -n)");
+    if room < wanted && limits.max.is_some() {
+        tracing::warn!(room, wanted, "Fewer connections than configured: this process may open few files (ulimit -n)");
+    } else if room < wanted {
+        tracing::info!(room, "This process may open few files (ulimit -n), so it takes few connections");
     }
     let of_an_address_max = limits.of_an_address_max.unwrap_or(server::serve::CONNECTIONS_OF_AN_ADDRESS_MAX);
     Connections { max: wanted.min(room), of_an_address_max, in_force }
@@ -114,10 +126,11 @@ impl Server {
         endpoints: Endpoints,
         listen: SocketAddr,
         limits: ConnectionLimits,
+        witness: Witness,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
-        let engine = Engine::start(store.clone(), Clock::System);
+        let engine = Engine::start_with_witness(store.clone(), Clock::System, witness);
         let app = App::new(store.clone(), engine.intake(), Clock::System, endpoints);
         let connections = connections(limits, app.endpoints.clone());
         Ok(Self { store, engine, app, listener, connections, address })
@@ -137,21 +150,11 @@ impl Server {
         };
         server::serve::run(listener, server::router(app), connections, stop).await;
         engine.stop().await;
-        log_chain_heads(&store).await;
         if let Err(error) = store.checkpoint().await {
             tracing::warn!(%error, "the last checkpoint failed; the next start takes it up");
         }
         store.close().await;
         tracing::info!("Stopped");
         Ok(if died { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-    }
-}
-
-/// Outside of the database, so that links which are removed from its end can be missed.
-async fn log_chain_heads(store: &Store) {
-    for account in store.accounts().await.unwrap_or_default() {
-        if let Ok((number, hash)) = store.chain_head(&account).await {
-            tracing::info!(%account, number, hash, "The hash chain ends here");
-        }
     }
 }

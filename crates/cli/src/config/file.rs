@@ -19,6 +19,8 @@ pub struct File {
     pub listen: Option<String>,
     pub log: Option<String>,
     pub logging_service_url: Option<SecretString>,
+    pub checkpoint_key: Option<SecretString>,
+    pub checkpoint_file: Option<PathBuf>,
     pub public_url: Option<Spanned<String>>,
     #[serde(default)]
     pub trusted_proxies: Vec<Spanned<String>>,

@@ -1,5 +1,6 @@
 //! What is configured: flags over environment over `quittance.toml` over defaults.
 
+mod checkpoints;
 mod endpoints;
 mod file;
 mod paypal;
@@ -23,6 +24,7 @@ use endpoints::{GivenSecrets, Parts};
 use file::{File, Source};
 use secrets::Lookup;
 
+pub use checkpoints::Checkpoints;
 pub use paypal::Paypal;
 pub use secrets::{follow, secret};
 
@@ -57,6 +59,7 @@ pub struct Config {
     pub log: String,
     /// Where lines of the log are shipped to. A token may be part of it.
     pub logging_service_url: Option<SecretString>,
+    pub checkpoints: Checkpoints,
     /// What links are made with, without a slash at the end.
     pub public_url: Option<String>,
     pub connections: ConnectionLimits,
@@ -122,6 +125,7 @@ impl Config {
             listen: address(listen, &file, environment)?,
             log: environment("QUITTANCE_LOG").or_else(|| file.log.clone()).unwrap_or_else(|| LOG_DEFAULT.to_owned()),
             logging_service_url,
+            checkpoints: Checkpoints::of(&file, environment),
             public_url: public_url(&source, &file)?,
             connections: connections(&source, &file)?,
             accounts,
@@ -161,6 +165,7 @@ impl Config {
             listen: self.listen,
             log: std::mem::take(&mut self.log),
             logging_service_url: self.logging_service_url.take(),
+            checkpoints: std::mem::take(&mut self.checkpoints),
             connections: self.connections,
             ..new
         };

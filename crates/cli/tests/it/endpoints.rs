@@ -241,3 +241,30 @@ fn several_secrets_in_one_variable_count_for_an_endpoint_too() {
     }
     server.stop();
 }
+
+/// PayPal's signature cannot be checked without its certificate: a delivery is refused in
+/// a way that brings it again while PayPal is away, and for good where it cannot be PayPal's.
+#[test]
+fn a_paypal_delivery_waits_for_its_certificate_and_for_none_of_somebody_else() {
+    let shop = Shop::new();
+    let away = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let mut command = shop.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("PAYPAL_WEBHOOK_ID", "1JE4291016473214C,WH-OTHER").env("PAYPAL_API_BASE", format!("http://{away}"));
+    let server = Server::start(&mut command);
+    let now = domain::Timestamp::from_seconds(bench::now_seconds());
+    for (certificate_url, status) in [
+        ("https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-a5cafa77", 503),
+        ("https://api.paypal.com.example.com/v1/notifications/certs/CERT-1", 400),
+        (&format!("http://{away}/v1/notifications/certs/CERT-1"), 400),
+    ] {
+        let request = format!(
+            "POST /api/webhooks/paypal HTTP/1.1\r\nHost: shop.test\r\nPayPal-Transmission-Id: a-1\r\n\
+             PayPal-Transmission-Time: {now}\r\nPayPal-Transmission-Sig: c2lnbmVk\r\nPayPal-Auth-Algo: SHA256withRSA\r\n\
+             PayPal-Cert-Url: {certificate_url}\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        let (got, reply) = bench::quittance::send(server.address, request.as_bytes()).expect("a reply");
+        assert_eq!(got, status, "{certificate_url}: {}", String::from_utf8_lossy(&reply));
+    }
+    server.logs("it could not be verified");
+    server.stop();
+}

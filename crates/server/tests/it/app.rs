@@ -13,7 +13,7 @@ use gateways::stripe::{SIGNATURE_HEADER, sign};
 use http_body_util::BodyExt;
 use secrecy::SecretString;
 use serde_json::Value;
-use server::{App, Endpoint, Endpoints};
+use server::{App, Endpoint, Endpoints, PublicConfig};
 use store::{ApiKey, KeyScope, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -104,6 +104,13 @@ impl TestApp {
     /// Puts other endpoints in force.
     pub fn reload(&self, endpoints: Endpoints) {
         self.app.as_ref().expect("it runs").endpoints.replace(endpoints);
+    }
+
+    /// Serves with what everybody may know.
+    pub fn publish(&mut self, public: PublicConfig) {
+        let app = self.app.take().expect("it runs").with_public(public);
+        self.router = server::router(app.clone());
+        self.app = Some(app);
     }
 
     pub fn database(&self) -> rusqlite::Connection {

@@ -186,6 +186,11 @@ impl BuiltIn {
     pub async fn finish(self) {
         self.app.finish().await;
     }
+
+    /// As [`TestApp::leave_pending`].
+    pub async fn leave_pending(self) {
+        self.app.leave_pending().await;
+    }
 }
 
 /// Who delivers at one of the eight paths.

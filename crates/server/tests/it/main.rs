@@ -5,6 +5,7 @@
 mod access;
 mod app;
 mod arrivals;
+mod bookings;
 mod built_in;
 mod deliveries;
 mod events;
@@ -16,5 +17,6 @@ mod log;
 mod matching;
 mod payments;
 mod refusals;
+mod registering;
 mod serving;
 mod systems;

@@ -20,6 +20,26 @@ fn later(seconds: i64, event: &str) -> String {
     event.to_string()
 }
 
+/// An event of PayPal's about this resource.
+fn paypal(event_id: &str, event_type: &str, resource: Value) -> String {
+    json!({
+        "id": event_id, "event_version": "1.0", "create_time": "2025-11-20T16:00:00Z", "resource_version": "2.0",
+        "event_type": event_type, "resource": resource, "links": [],
+    })
+    .to_string()
+}
+
+/// `PAYMENT.CAPTURE.<what>` of 15.00 USD for the order `PPO-1`, unless `more` says otherwise.
+fn capture(event_id: &str, what: &str, more: Value) -> String {
+    let mut resource = json!({
+        "id": "CAP-1", "status": what, "amount": { "value": "15.00", "currency_code": "USD" },
+        "supplementary_data": { "related_ids": { "order_id": "PPO-1" } },
+        "create_time": "2025-11-20T15:59:00Z", "update_time": "2025-11-20T16:00:00Z",
+    });
+    resource.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    paypal(event_id, &format!("PAYMENT.CAPTURE.{what}"), resource)
+}
+
 impl BuiltIn {
     /// A delivery that is taken, and applied before this ends.
     #[track_caller]

@@ -12,6 +12,7 @@ mod chain;
 mod contents;
 mod events;
 mod failures;
+mod inspect;
 mod keys;
 mod payments;
 mod poison;
