@@ -19,6 +19,7 @@ mod worker;
 mod write;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::SqlitePool;
 
@@ -45,6 +46,7 @@ pub struct Store {
     /// Everything else; `writer` holds one connection.
     writer: SqlitePool,
     reader: SqlitePool,
+    checkpoints: Arc<sqlite::Checkpoints>,
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
