@@ -132,8 +132,9 @@ impl Store {
     }
 
     /// Copies what was committed from the log into the database file, without
-    /// holding up acceptance for long. Call it now and then.
-    pub async fn checkpoint(&self) -> Result<()> {
+    /// holding up acceptance for long. Call it now and then; sooner where it returns
+    /// that much was written.
+    pub async fn checkpoint(&self) -> Result<bool> {
         sqlite::checkpoint(self).await
     }
 

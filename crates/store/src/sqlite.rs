@@ -30,6 +30,9 @@ const FILE_MODE: u32 = 0o600;
 /// What the writer may be left to copy: some milliseconds of work.
 const PAGES_LEFT_MAX: i64 = 1_000;
 const PASSES_MAX: u32 = 4;
+/// Pages, 1 MiB of them, that are forced to the disk after a pass. The writer's own
+/// log waits behind them: a little often holds acceptance up less than much at once.
+const FORCED_PAGES_MIN: i64 = 256;
 /// How long the writer waits for those who still read the log before it begins it anew.
 const READERS_TIMEOUT: Duration = Duration::from_millis(2);
 /// Pages that the writer keeps, and the hot reader, in KiB.
@@ -145,23 +148,31 @@ pub(crate) struct Checkpoints {
     /// the file are the process's, and closing any descriptor of it would drop them.
     /// <https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>
     file: &'static File,
-    /// The log's length in pages when the writer last emptied it.
-    emptied_at: AtomicI64,
+    /// The log's length in pages, up to which the file is on disk.
+    forced_to: AtomicI64,
 }
 
 impl Checkpoints {
     fn of(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::Unavailable(error.into()))?;
-        Ok(Self { file: Box::leak(Box::new(file)), emptied_at: AtomicI64::new(0) })
+        Ok(Self { file: Box::leak(Box::new(file)), forced_to: AtomicI64::new(0) })
     }
 
     /// Forces what was copied into the file to the disk, beside the writer. SQLite does
     /// it only when it reaches the log's end, which beside a busy writer is in the
     /// writer's own pause.
-    async fn force(&self) -> Result<()> {
+    async fn force(&self, log_pages: i64) -> Result<()> {
         let file = self.file;
         let forced = tokio::task::spawn_blocking(|| file.sync_data()).await.map_err(|_| Error::Panicked)?;
-        forced.map_err(|error| Error::Unavailable(error.into()))
+        forced.map_err(|error| Error::Unavailable(error.into()))?;
+        self.forced_to.store(log_pages, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many pages the log grew by since then, when it has so many now.
+    fn unforced(&self, log_pages: i64) -> i64 {
+        let forced_to = self.forced_to.load(Ordering::Relaxed);
+        if log_pages < forced_to { log_pages } else { log_pages - forced_to } // It began anew.
     }
 }
 
@@ -179,23 +190,28 @@ fn empty_log(writer: &Connection) -> Result<i64> {
 /// Most of it runs beside the writer. Beside a busy writer that never reaches the
 /// log's end; each pass leaves less than the one before, and when the log is large the
 /// writer empties what the last one left in a pause.
-pub async fn checkpoint(store: &Store) -> Result<()> {
+///
+/// Returns whether much was written, so that the next pass had better come soon.
+pub async fn checkpoint(store: &Store) -> Result<bool> {
     let checkpoints = &store.checkpoints;
-    let mut copied_before = 0;
     for _ in 0..PASSES_MAX {
         let log_pages = checkpoint_aside(store).await?;
-        if log_pages <= LOG_PAGES_MAX || log_pages == checkpoints.emptied_at.load(Ordering::Relaxed) {
-            return Ok(());
+        let unforced = checkpoints.unforced(log_pages);
+        let is_long = log_pages > LOG_PAGES_MAX;
+        if unforced == 0 || (unforced < FORCED_PAGES_MIN && !is_long) {
+            return Ok(false);
         }
-        checkpoints.force().await?;
-        if log_pages - copied_before <= PAGES_LEFT_MAX {
+        checkpoints.force(log_pages).await?;
+        if !is_long {
+            return Ok(true);
+        }
+        if unforced <= PAGES_LEFT_MAX {
             break;
         }
-        copied_before = log_pages;
     }
     let log_pages = store.hot_writer.run_urgent(|writer| empty_log(writer)).await?;
-    checkpoints.emptied_at.store(log_pages, Ordering::Relaxed);
-    Ok(())
+    checkpoints.forced_to.store(log_pages, Ordering::Relaxed);
+    Ok(true)
 }
 
 /// Returns the log's length in pages when it began.
