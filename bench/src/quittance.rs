@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::process::{self, Server};
+use crate::process::Server;
 use crate::reply;
 use crate::requests::SECRET;
 

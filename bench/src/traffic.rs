@@ -16,7 +16,7 @@ pub(crate) fn signature(secret: &Secret, now_seconds: i64, body: &[u8]) -> Strin
 
 /// Payments that are under way at once: so far apart the events of one come.
 const LIVES_OPEN: usize = 256;
-/// By the gateway's clock, which its ids begin with: about as fast as events are sent here.
+/// By the gateway's clock, which its ids begin with: about as fast as they begin in a run at full load.
 /// A gateway's ids grow with time, and those of one second are in no order.
 const PAYMENTS_A_SECOND: i64 = 5_000;
 /// The longest life takes three months by the gateway's clock; none ends in the future.
