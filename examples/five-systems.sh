@@ -8,10 +8,14 @@
 set -eu
 
 quittance=${QUITTANCE:-$(dirname "$0")/../target/release/quittance}
+for program in curl openssl "$quittance"; do
+    command -v "$program" >/dev/null || { echo "five-systems.sh: $program is missing: install it, or build it" >&2; exit 1; }
+done
+case $quittance in /*) ;; */*) quittance=$PWD/$quittance ;; esac # It is run from elsewhere.
 scratch=$(mktemp -d)
 server=
 finish() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    [ -z "$server" ] || { kill "$server" && wait "$server"; } 2>/dev/null || true
     rm -rf "$scratch"
 }
 trap finish EXIT INT TERM
@@ -24,16 +28,18 @@ cd "$scratch" # Where no quittance.toml is.
 server=$!
 until url=$(sed -n 's/^listening on //p' "$scratch/out") && [ -n "$url" ]; do
     kill -0 "$server" 2>/dev/null || { cat "$scratch/log" >&2; exit 1; }
+    sleep 0.1
 done
 key=$("$quittance" keys create --scope write 2>/dev/null)
 
 now() { date +%s; }
+http() { curl -q -sS --noproxy '*' "$@"; } # Whatever the reader's own curl is set up to do.
 # api METHOD PATH [JSON]
 api() {
     if [ $# -gt 2 ]; then
-        curl -sS -X "$1" "$url$2" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$3"
+        http -X "$1" "$url$2" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$3"
     else
-        curl -sS -X "$1" "$url$2" -H "Authorization: Bearer $key"
+        http -X "$1" "$url$2" -H "Authorization: Bearer $key"
     fi
 }
 hmac() { openssl dgst -sha256 -hmac "$1" -r | cut -d' ' -f1; }
@@ -41,16 +47,16 @@ hmac() { openssl dgst -sha256 -hmac "$1" -r | cut -d' ' -f1; }
 stripe() {
     t=$(now)
     v1=$(printf '%s.%s' "$t" "$2" | hmac "$STRIPE_WEBHOOK_SECRET")
-    curl -sS "$url$1" -H "Stripe-Signature: t=$t,v1=$v1" -H 'Content-Type: application/json' -d "$2"
+    http "$url$1" -H "Stripe-Signature: t=$t,v1=$v1" -H 'Content-Type: application/json' -d "$2"
 }
 # generic BODY: signed like a payment provider of one's own.
 generic() {
     t=$(now)
     v1=$(printf '%s.%s' "$t" "$1" | hmac "$WEBHOOK_SECRET")
-    curl -sS "$url/api/v1/order-payments/webhooks/payment/" -H "X-Webhook-Signature: t=$t,v1=$v1" -d "$1"
+    http "$url/api/v1/order-payments/webhooks/payment/" -H "X-Webhook-Signature: t=$t,v1=$v1" -d "$1"
 }
 # microservice BODY
-microservice() { curl -sS "$url/api/payments/webhook" -H "X-API-Key: $PAYMENT_API_KEY" -d "$1"; }
+microservice() { http "$url/api/payments/webhook" -H "X-API-Key: $PAYMENT_API_KEY" -d "$1"; }
 # event ID TYPE OBJECT: the envelope in which Stripe sends an object.
 event() {
     printf '{"id":"%s","object":"event","api_version":"2024-06-20","created":%s,"livemode":false,"type":"%s","data":{"object":%s}}' \
@@ -61,7 +67,7 @@ field() { grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d'"' -f4; }
 # Waits until everything that was accepted is applied.
 settled() {
     for _ in $(seq 1 200); do
-        case $(curl -sS "$url/api/webhooks/health") in *'"backlog":0'*) return ;; esac
+        case $(http "$url/api/webhooks/health") in *'"backlog":0'*) return ;; esac
     done
     echo "events are still pending" >&2
     exit 1
@@ -104,7 +110,7 @@ echo "C. External payments: pending at another site, confirmed by its webhook"
 api POST /api/orders '{"id":"EXT-1","amount":15000,"currency":"USD"}' >/dev/null
 payment=$(api POST /api/orders/EXT-1/payments '{"amount":15000,"currency":"USD","transaction_id":"TXN-123456"}' | field id)
 api POST "/api/payments/$payment/external-pending" '{"external_id":"site-77"}' >/dev/null
-shows "a stranger's signature is an" error "$(curl -sS "$url/api/v1/order-payments/webhooks/payment/" -H 'X-Webhook-Signature: t=1,v1=00' -d '{}' | field status)"
+shows "a stranger's signature is an" error "$(http "$url/api/v1/order-payments/webhooks/payment/" -H 'X-Webhook-Signature: t=1,v1=00' -d '{}' | field status)"
 shows "a payment that nobody registered is an" error "$(generic '{"transaction_id":"TXN-0","status":"completed","amount":1.00,"currency":"USD"}' | field status)"
 shows "TXN-123456 completed:" "Payment confirmed" "$(generic '{"payment_id":"site-77","transaction_id":"TXN-123456","status":"completed","amount":150.00,"currency":"USD","metadata":{}}' | field message)"
 shows "order EXT-1 is" paid "$(api GET /api/orders/EXT-1 | field payment_status)"
@@ -121,7 +127,7 @@ shows "booking 2:" "Booking cancelled: dates no longer available" "$(printf '%s'
 echo "E. Portal and payments microservice: an API key, two words"
 api POST /api/orders '{"id":"P-9","amount":9990,"currency":"CLP"}' >/dev/null
 api POST /api/orders/P-9/payments '{"id":"9001","amount":9990,"currency":"CLP","method":"webpay"}' >/dev/null
-shows "without the key it is an" error "$(curl -sS "$url/api/payments/webhook" -d '{"paymentId":"9001","status":"completed"}' | field status)"
+shows "without the key it is an" error "$(http "$url/api/payments/webhook" -d '{"paymentId":"9001","status":"completed"}' | field status)"
 shows "completed:" "Payment confirmed" "$(microservice '{"paymentId":"9001","orderId":"P-9","status":"completed","paymentMethod":"webpay","event":"payment.completed","timestamp":"2026-11-20T12:00:00Z","metadata":{"providerTransactionId":"wp-1"}}' | field message)"
 microservice '{"paymentId":"9001","orderId":"P-9","status":"failed","paymentMethod":"webpay","timestamp":"2026-11-20T12:05:00Z"}' >/dev/null
 shows "failed after that changes nothing, order P-9 is" paid "$(api GET /api/orders/P-9 | field payment_status)"

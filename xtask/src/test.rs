@@ -5,6 +5,7 @@
 //! | the corpus of recorded events and signature vectors | `gateways`, `cli` | `QUITTANCE_CORPUS`, else `../shared`; never downloaded |
 //! | Python 3 with `venv` | the next row | apt, as root on Debian or Ubuntu |
 //! | the official `stripe` package, pinned | signing events as Stripe's own code does | PyPI, into `target/xtask/venv` |
+//! | curl and openssl | the example of five systems | apt, as root on Debian or Ubuntu |
 //! | cargo-nextest | running tests side by side | `cargo test` is used instead |
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use crate::shell::{cargo, root, say, step, target, works};
 /// For `--help`.
 pub const INSTALLS: &str = "\
 Needs the corpus of recorded events: QUITTANCE_CORPUS, else ../shared.
-Installs where missing: the official `stripe` package from PyPI into target/xtask/venv; python3-venv by apt, as root.
+Installs where missing: the official `stripe` package from PyPI into target/xtask/venv; python3-venv, curl and
+openssl by apt, as root.
 Uses cargo-nextest when it is installed.";
 
 const STRIPE_PACKAGE: &str = "stripe==16.1.0";
@@ -29,6 +31,7 @@ pub fn run() -> anyhow::Result<()> {
     let corpus = corpus(&root()?, std::env::var_os("QUITTANCE_CORPUS").map(PathBuf::from))?;
     say(&format!("corpus: {}", corpus.display()));
     let python = python_with_stripe(&target()?.join("xtask").join("venv"))?;
+    programs_of_the_example()?;
     let with_environment = |mut command: Command| {
         command.env("QUITTANCE_CORPUS", &corpus).env("QUITTANCE_PYTHON", &python);
         command
@@ -91,13 +94,38 @@ fn make_venv(venv: &Path) -> bool {
 }
 
 fn install_python() -> anyhow::Result<()> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
-    if !is_root || !works(Command::new("apt-get").arg("--version")) {
+    if !can_install() {
         bail!("install python3 and python3-venv: the tests sign events with Stripe's own package");
     }
+    install(&["python3", "python3-venv"])
+}
+
+/// What `examples/five-systems.sh` needs, and how each says that it is there.
+const EXAMPLE_PROGRAMS: [(&str, &str); 2] = [("curl", "--version"), ("openssl", "version")];
+
+fn programs_of_the_example() -> anyhow::Result<()> {
+    let is_missing = |(program, version): &(&str, &str)| !works(Command::new(program).arg(version));
+    let missing: Vec<&str> = EXAMPLE_PROGRAMS.into_iter().filter(is_missing).map(|(program, _)| program).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !can_install() {
+        bail!("install {}: examples/five-systems.sh, which is a test, needs it", missing.join(" and "));
+    }
+    install(&missing)
+}
+
+/// Whether this is root on a system with apt.
+fn can_install() -> bool {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
+    is_root && works(Command::new("apt-get").arg("--version"))
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
     step("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
-    let packages = ["install", "-y", "-qq", "--no-install-recommends", "python3", "python3-venv"];
-    step("installing python3 and python3-venv", Command::new("apt-get").args(packages))
+    let options = ["install", "-y", "-qq", "--no-install-recommends"];
+    let mut command = Command::new("apt-get");
+    step(&format!("installing {}", packages.join(" and ")), command.args(options).args(packages))
 }
 
 #[cfg(test)]

@@ -158,9 +158,9 @@ impl Witness {
         let mut checkpoints = current(store, self.key.as_ref(), now).await?;
         if chains == Chains::Moved {
             checkpoints.retain(|checkpoint| {
-                self.seen.get(&checkpoint.account).is_none_or(|(batch, hash)| {
-                    (*batch, hash.as_str()) != (checkpoint.batch, checkpoint.hash.as_str())
-                })
+                self.seen
+                    .get(&checkpoint.account)
+                    .is_none_or(|(batch, hash)| (*batch, hash.as_str()) != (checkpoint.batch, checkpoint.hash.as_str()))
             });
         }
         for Checkpoint { account, writer, batch, hash, signed_at, signature } in &checkpoints {
@@ -217,7 +217,9 @@ pub(crate) async fn run(store: Store, clock: Clock, mut witness: Witness, mut st
         let kept = witness.keep(&store, if ended { Chains::All } else { chains }, clock.now()).await;
         match kept {
             Ok(_) => chains = Chains::Moved,
-            Err(error) => tracing::warn!(%error, "No checkpoint of the hash chain was kept; the next one makes up for it"),
+            Err(error) => {
+                tracing::warn!(%error, "No checkpoint of the hash chain was kept; the next one makes up for it")
+            }
         }
         if ended {
             return;

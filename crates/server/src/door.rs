@@ -10,8 +10,8 @@ use domain::Timestamp;
 use gateways::{Gateway, Reason, Verdict};
 
 use crate::body::{self, Received};
-use crate::limits::{TooMany, sender};
-use crate::refusal::Refusal;
+use crate::limits::sender;
+use crate::refusal::{Excess, Refusal};
 use crate::{App, Endpoint};
 
 /// A delivery that its gateway signed. Its body's share of the memory is held as long
@@ -88,12 +88,16 @@ fn may_deliver(
         return Err(Refusal::Method);
     }
     let limits = &endpoint.limits;
-    let take = |counted, rate| app.limiter.take((&endpoint.path, counted), rate, app.clock.now());
+    let take = |counted, rate| {
+        let now = app.clock.now();
+        let taken = app.limiter.take((&endpoint.path, counted), rate, now);
+        taken.map_err(|wait| Refusal::TooMany(Excess { wait, kept_back: app.excess_lines.pass(now) }))
+    };
     if let Some(rate) = limits.of_an_address {
-        take(Counted::OfAnAddress(client.map(sender)), rate).map_err(Refusal::TooMany)?;
+        take(Counted::OfAnAddress(client.map(sender)), rate)?;
     }
     if let Some(rate) = limits.of_all {
-        take(Counted::OfAll, rate).map_err(Refusal::TooMany)?;
+        take(Counted::OfAll, rate)?;
     }
     if endpoint.secrets.at(app.clock.now()).is_empty() {
         return Err(Refusal::NotConfigured);
@@ -131,6 +135,6 @@ fn badly_signed(app: &App, endpoint: &Endpoint, client: Option<IpAddr>, reason: 
     let counted = (&endpoint.path, Counted::FailedSignatures(client.map(sender)));
     match app.limiter.take(counted, endpoint.limits.failed_signatures, now) {
         Ok(()) => Refusal::Signature(reason),
-        Err(wait @ TooMany { .. }) => Refusal::TooManySignatures { wait, kept_back: app.unsigned.pass(now) },
+        Err(wait) => Refusal::TooManySignatures(Excess { wait, kept_back: app.unsigned_lines.pass(now) }),
     }
 }

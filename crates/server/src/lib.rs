@@ -40,8 +40,9 @@ pub struct App {
     pub public: Arc<PublicConfig>,
     bodies: Arc<BodyMemory>,
     limiter: Arc<Limiter>,
-    /// Lines about those who keep sending what nobody signed.
-    unsigned: Arc<Throttle>,
+    /// Lines about those who send too much, and too much that nobody signed.
+    excess_lines: Arc<Throttle>,
+    unsigned_lines: Arc<Throttle>,
 }
 
 impl App {
@@ -54,7 +55,8 @@ impl App {
             public: Arc::default(),
             bodies: Arc::new(BodyMemory::new(BODIES_BYTES_MAX)),
             limiter: Arc::default(),
-            unsigned: Arc::default(),
+            excess_lines: Arc::default(),
+            unsigned_lines: Arc::default(),
         }
     }
 

@@ -26,6 +26,14 @@ struct Rejected<'a> {
     error: &'a str,
 }
 
+/// One too many of what a stranger can send at will.
+#[derive(Debug)]
+pub(crate) struct Excess {
+    pub(crate) wait: TooMany,
+    /// How many of them were not logged; `None` where this one is not either.
+    pub(crate) kept_back: Option<u64>,
+}
+
 /// Why nothing was accepted.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -39,13 +47,9 @@ pub(crate) enum Refusal {
     Unverifiable(engine::clients::Unreachable),
     NotAnEvent(gateways::NotAnEvent),
     /// More of this address, or of all, than the endpoint takes.
-    TooMany(TooMany),
-    /// As `Signature`, once too often; with how many of them were not logged, unless
-    /// this one is not either.
-    TooManySignatures {
-        wait: TooMany,
-        kept_back: Option<u64>,
-    },
+    TooMany(Excess),
+    /// As `Signature`, once too often.
+    TooManySignatures(Excess),
     /// Too many bodies are on their way at once, and this one was slow.
     Crowded,
     Intake(Refused),
@@ -68,7 +72,7 @@ impl Refusal {
             }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::TooMany(_) | Self::TooManySignatures { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::TooManySignatures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Signature(_) if matches!(gateway, Gateway::Generic | Gateway::Microservice) => {
                 StatusCode::UNAUTHORIZED
             }
@@ -90,14 +94,14 @@ impl Refusal {
             Self::Unmatched => "no such payment or booking is registered; it is kept until it is",
             Self::NotApplied => "it is stored, but applying it failed; it will be tried again",
             Self::NotAnEvent(why) => return Cow::Owned(format!("not an event: {why}")),
-            Self::TooMany(_) | Self::TooManySignatures { .. } => "too many requests, try again later",
+            Self::TooMany(_) | Self::TooManySignatures(_) => "too many requests, try again later",
             Self::Unverifiable(_) | Self::Crowded | Self::Intake(_) => "not accepted, try again later",
         })
     }
 
     const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::TooMany(wait) | Self::TooManySignatures { wait, .. } => Some(wait.retry_after_seconds),
+            Self::TooMany(excess) | Self::TooManySignatures(excess) => Some(excess.wait.retry_after_seconds),
             Self::NotConfigured | Self::Unverifiable(_) | Self::Crowded | Self::Intake(_) => Some(RETRY_AFTER_SECONDS),
             _ => None,
         }
@@ -111,10 +115,10 @@ impl Refusal {
             Self::Intake(reason) => reason.to_string(),
             Self::Unverifiable(reason) => reason.to_string(),
             Self::NotConfigured => format!("no secret is in force, set {}", endpoint.set_by),
-            Self::TooManySignatures { kept_back: None, .. } => return,
-            Self::TooManySignatures { kept_back: Some(number), .. } => {
-                format!("too many failed signatures; {number} more like it were refused since this was last said")
-            }
+            Self::TooMany(excess) | Self::TooManySignatures(excess) => match excess.kept_back {
+                None => return,
+                Some(number) => format!("{number} more like it were refused since this was last said"),
+            },
             other => other.message().into_owned(),
         };
         let what = match self {
@@ -122,7 +126,8 @@ impl Refusal {
             Self::Signature(_) | Self::Forged => "signature",
             Self::Unmatched => "nobody registered it",
             Self::NotApplied => "applying failed",
-            Self::TooMany(_) | Self::TooManySignatures { .. } => "too many",
+            Self::TooMany(_) => "too many requests",
+            Self::TooManySignatures(_) => "too many failed signatures",
             Self::NotAnEvent(_) => "not an event",
             Self::Unverifiable(_) => "it could not be verified",
             Self::Intake(_) => "not stored",

@@ -1,13 +1,13 @@
 //! Making deliveries durable: one transaction a batch.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use domain::{AccountId, Mode, Timestamp};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::chain::{self, Hash, Link};
-use crate::{EventState, Result, Store};
+use crate::{Error, EventState, Result, Store};
 
 /// A verified delivery.
 #[derive(Clone, Debug)]
@@ -107,11 +107,13 @@ pub enum Receipt {
     Forged,
 }
 
+/// Whether an event is there already is found out by inserting it: one search, not two.
 const INSERT_EVENT: &str =
     "INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
                         gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
                         batch, body_hash, holds_mismatch)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18, ?19)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18, ?19)
+     ON CONFLICT (event_id, account, gateway, mode, connected_account) DO NOTHING";
 const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, true, ?)";
 
 impl Store {
@@ -154,13 +156,6 @@ struct Known {
 }
 
 impl Known {
-    /// As it is right after it came for the first time.
-    fn new(seq: i64, event: &NewEvent) -> Self {
-        let kept_aside = event.ignored_because.is_some();
-        let state = if kept_aside { EventState::Ignored } else { EventState::Pending };
-        Self { seq, api_version: event.api_version.clone(), state, kept_aside }
-    }
-
     /// Whether there is nothing left to do when `event` is it once more. What one
     /// endpoint keeps aside another may want.
     fn is_done_with(&self, event: &NewEvent) -> bool {
@@ -178,38 +173,44 @@ fn accept_for(
     events: &[&NewEvent],
     now: Timestamp,
 ) -> Result<Vec<Receipt>> {
-    let known = known_events(connection, account, events)?;
-    let newest = "SELECT coalesce(max(seq), 0) FROM event";
-    let mut seq: i64 = connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
-    let mut receipts = Vec::with_capacity(events.len());
-    let mut new: Vec<(i64, &NewEvent)> = Vec::with_capacity(events.len());
-    let mut seen: HashMap<Identity<'_>, &NewEvent> = HashMap::new();
-    let mut repeats: Vec<usize> = Vec::new();
+    let mut receipts = vec![Receipt::Forged; events.len()];
+    let mut genuine = Vec::with_capacity(events.len());
     for (index, event) in events.iter().enumerate() {
-        let identity = event.identity();
-        if is_forged(connection, account, event)? {
-            receipts.push(Receipt::Forged);
-        } else if let Some(stored) = known.iter().find(|(key, _)| key.matches(identity)).map(|(_, stored)| stored) {
-            receipts.push(if stored.is_done_with(event) { Receipt::Duplicate } else { Receipt::Again });
-            repeats.push(index);
-        } else if let Some(first) = seen.get(&identity) {
-            receipts.push(if Known::new(0, first).is_done_with(event) { Receipt::Duplicate } else { Receipt::Again });
-            repeats.push(index);
-        } else {
-            seen.insert(identity, event);
-            seq += 1;
-            new.push((seq, event));
-            receipts.push(if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New });
+        if !is_forged(connection, account, event)? {
+            genuine.push(index);
         }
     }
+    let events: Vec<&NewEvent> = genuine.iter().map(|index| events[*index]).collect();
+    for (index, receipt) in genuine.into_iter().zip(accept_genuine(connection, account, &events, now)?) {
+        receipts[index] = receipt;
+    }
+    Ok(receipts)
+}
+
+fn accept_genuine(
+    connection: &Connection,
+    account: &AccountId,
+    events: &[&NewEvent],
+    now: Timestamp,
+) -> Result<Vec<Receipt>> {
     let (head, previous) = chain::head(connection, account)?;
     let number = head + 1;
-    insert_events(connection, number, &new)?;
+    let (new, repeats) = insert_events(connection, number, events)?;
+    let mut receipts: Vec<Receipt> = events
+        .iter()
+        .map(|event| if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New })
+        .collect();
     let renderings = if repeats.is_empty() {
         Vec::new()
     } else {
-        let known: Vec<(StoredIdentity, Known)> = known.into_iter().chain(just_stored(&new)).collect();
         let repeated: Vec<&NewEvent> = repeats.iter().map(|index| events[*index]).collect();
+        let known = known_events(connection, account, &repeated)?;
+        for (index, event) in repeats.iter().zip(&repeated) {
+            let stored = known.iter().find(|(key, _)| key.matches(event.identity()));
+            let unfound = || Error::corrupt("event", &event.event_id, "it is in the way, but it is not there");
+            let (_, stored) = stored.ok_or_else(unfound)?;
+            receipts[*index] = if stored.is_done_with(event) { Receipt::Duplicate } else { Receipt::Again };
+        }
         note_repeats(connection, account, number, &repeated, &known, now)?
     };
     if new.is_empty() && renderings.is_empty() {
@@ -267,19 +268,6 @@ impl StoredIdentity {
     }
 }
 
-fn just_stored(new: &[(i64, &NewEvent)]) -> Vec<(StoredIdentity, Known)> {
-    let stored = |(seq, event): &(i64, &NewEvent)| {
-        let identity = StoredIdentity {
-            event_id: event.event_id.clone(),
-            gateway: event.gateway.to_owned(),
-            mode: event.mode.as_str().to_owned(),
-            connected_account: event.connected_account.clone(),
-        };
-        (identity, Known::new(*seq, event))
-    };
-    new.iter().map(stored).collect()
-}
-
 fn known_events(
     connection: &Connection,
     account: &AccountId,
@@ -308,14 +296,27 @@ fn known_events(
     Ok(known)
 }
 
-fn insert_events(connection: &Connection, number: i64, new: &[(i64, &NewEvent)]) -> Result<()> {
-    let mut events = connection.prepare_cached(INSERT_EVENT)?;
-    let mut bodies = connection.prepare_cached(INSERT_BODY)?;
-    for (seq, event) in new {
+/// Events that were inserted, with their numbers.
+type Inserted<'a> = Vec<(i64, &'a NewEvent)>;
+
+/// Returns those that are new, and the indices of those that are there already, be it
+/// from earlier in the batch.
+fn insert_events<'a>(
+    connection: &Connection,
+    number: i64,
+    events: &[&'a NewEvent],
+) -> Result<(Inserted<'a>, Vec<usize>)> {
+    let newest = "SELECT coalesce(max(seq), 0) FROM event";
+    let mut seq: i64 = connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
+    let mut insert_event = connection.prepare_cached(INSERT_EVENT)?;
+    let mut insert_body = connection.prepare_cached(INSERT_BODY)?;
+    let mut new = Vec::with_capacity(events.len());
+    let mut repeats = Vec::new();
+    for (index, event) in events.iter().enumerate() {
         let received_at = event.received_at.micros();
         let state = if event.ignored_because.is_some() { EventState::Ignored } else { EventState::Pending };
-        events.execute(params![
-            seq,
+        let inserted = insert_event.execute(params![
+            seq + 1,
             event.account.as_str(),
             event.event_id,
             event.gateway,
@@ -335,9 +336,15 @@ fn insert_events(connection: &Connection, number: i64, new: &[(i64, &NewEvent)])
             &event.body_hash[..],
             event.holds_mismatch,
         ])?;
-        bodies.execute(params![seq, &event.body[..]])?;
+        if inserted == 0 {
+            repeats.push(index);
+            continue;
+        }
+        seq += 1;
+        insert_body.execute(params![seq, &event.body[..]])?;
+        new.push((seq, *event));
     }
-    Ok(())
+    Ok((new, repeats))
 }
 
 /// Notes deliveries of events that are there already: that they came, another
@@ -388,13 +395,15 @@ fn note_repeats<'a>(
             // Another due time than before tells whoever claimed it without this
             // rendering that it is not settled yet.
             let sql = "UPDATE event SET state = 'pending', due_at = iif(due_at = ?1, ?1 - 1, ?1), attempts = 0,
-                           error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4)
+                           error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4),
+                           holds_mismatch = max(holds_mismatch, ?5)
                        WHERE seq = ?2 AND account = ?3";
             connection.prepare_cached(sql)?.execute(params![
                 now.micros(),
                 stored.seq,
                 account.as_str(),
-                event.creates
+                event.creates,
+                event.holds_mismatch,
             ])?;
         }
     }

@@ -343,7 +343,11 @@ impl Store {
 
     /// Over all accounts: what is stored and still to be applied.
     pub async fn backlog(&self) -> Result<Backlog> {
-        let sql = "SELECT count(*), min(received_at) FROM event WHERE due_at IS NOT NULL";
+        // Both from the index alone, however long the backlog is. Events are numbered as
+        // they come, so the first of them is the oldest.
+        let sql = "WITH due AS MATERIALIZED (SELECT count(*) AS events, min(seq) AS first FROM event
+                                             WHERE due_at IS NOT NULL)
+                   SELECT due.events, e.received_at FROM due LEFT JOIN event e ON e.seq = due.first";
         let row = sqlx::query(sql).fetch_one(&self.reader).await?;
         let oldest: Option<i64> = row.get(1);
         let events = row.get::<i64, _>(0).unsigned_abs();

@@ -26,6 +26,8 @@ mod sqlite;
 mod worker;
 mod write;
 
+use std::sync::Arc;
+
 use sqlx::SqlitePool;
 
 use worker::Worker;
@@ -58,6 +60,7 @@ pub struct Store {
     /// Everything else; `writer` holds one connection.
     writer: SqlitePool,
     reader: SqlitePool,
+    checkpoints: Arc<sqlite::Checkpoints>,
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -146,8 +149,9 @@ impl Store {
     }
 
     /// Copies what was committed from the log into the database file, without
-    /// holding up acceptance for long. Call it now and then.
-    pub async fn checkpoint(&self) -> Result<()> {
+    /// holding up acceptance for long. Call it now and then; sooner where it returns
+    /// that much was written.
+    pub async fn checkpoint(&self) -> Result<bool> {
         sqlite::checkpoint(self).await
     }
 

@@ -217,8 +217,8 @@ impl Store {
                 return Ok(Err(Refusal::SessionTaken));
             }
             let mut set = booking_set(connection, account, &id, &sessions)?;
-            set.ledger.add_session(&id, &session_id);
-            write_with_early(connection, account, set, Vec::new(), Early::Booking(&id, &sessions), now)?;
+            let changes = set.ledger.add_session(&id, &session_id);
+            write_with_early(connection, account, set, changes, Early::Booking(&id, &sessions), now)?;
             Ok(Ok(Registered::New(id)))
         })
         .await
@@ -370,6 +370,7 @@ fn register_booking(
 }
 
 fn release(connection: &Connection, account: &AccountId, id: &str, now: Timestamp) -> Result<Answer> {
+    let id = &current_id(connection, account, id)?;
     let mut loader = Loader::new(connection, account);
     loader.payment(id)?;
     let mut set = loader.finish()?;
@@ -384,11 +385,16 @@ fn release(connection: &Connection, account: &AccountId, id: &str, now: Timestam
     Ok(Ok(Registered::New(id.to_owned())))
 }
 
+/// The id of a payment by one that it may have had before.
+fn current_id(connection: &Connection, account: &AccountId, id: &str) -> Result<String> {
+    let sql = "SELECT payment_id FROM payment_alias WHERE account = ? AND alias = ?";
+    let current = connection.query_row(sql, params![account.as_str(), id], |row| row.get(0)).optional()?;
+    Ok(current.unwrap_or_else(|| id.to_owned()))
+}
+
 /// A registered payment by its id, or by one that leads to it.
 fn registration(connection: &Connection, account: &AccountId, id: &str) -> Result<Option<(String, Registration)>> {
-    let alias = "SELECT payment_id FROM payment_alias WHERE account = ? AND alias = ?";
-    let row = params![account.as_str(), id];
-    let id = connection.query_row(alias, row, |row| row.get(0)).optional()?.unwrap_or_else(|| id.to_owned());
+    let id = current_id(connection, account, id)?;
     let sql = "SELECT registration FROM payment_registration WHERE account = ? AND id = ?";
     let text: Option<String> = connection.query_row(sql, params![account.as_str(), id], |row| row.get(0)).optional()?;
     let Some(text) = text else { return Ok(None) };

@@ -1,7 +1,10 @@
 //! SQLite: how it is opened, migrated and checkpointed.
 
+use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
@@ -10,15 +13,16 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlSafeStr, SqlitePool};
 
 use crate::worker::Worker;
-use crate::{Result, Store};
+use crate::{Error, Result, Store};
 
 const READERS_MAX: u32 = 4;
 /// Another process (a command beside the server) may hold the write lock so long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How large the log may get, 1 GiB, before the writer itself empties it. It stands still
-/// meanwhile, for as long as the disk takes to write what lies unwritten.
-const LOG_PAGES_MAX: i64 = 262_144;
+/// How large the log gets, 64 MiB and what is written while it is emptied, before the
+/// writer begins it anew. Pages that were written before are in memory and have their
+/// place on disk: writing them again costs half of what a longer log costs.
+const LOG_PAGES_MAX: i64 = 16_384;
 /// Between two tries to turn a new file's log on.
 const LOG_PAUSE: Duration = Duration::from_millis(10);
 /// Its owner reads and writes it; the log beside it takes over the mode.
@@ -26,6 +30,11 @@ const FILE_MODE: u32 = 0o600;
 /// What the writer may be left to copy: some milliseconds of work.
 const PAGES_LEFT_MAX: i64 = 1_000;
 const PASSES_MAX: u32 = 4;
+/// Pages, 1 MiB of them, that are forced to the disk after a pass. The writer's own
+/// log waits behind them: a little often holds acceptance up less than much at once.
+const FORCED_PAGES_MIN: i64 = 256;
+/// How long the writer waits for those who still read the log before it begins it anew.
+const READERS_TIMEOUT: Duration = Duration::from_millis(2);
 /// Pages that the writer keeps, and the hot reader, in KiB.
 const CACHE_KIBIBYTES: i64 = 10 * 1024;
 const READER_CACHE_KIBIBYTES: i64 = 2 * 1024;
@@ -69,7 +78,8 @@ pub async fn open(path: &Path) -> Result<Store> {
     let hot_reader = hot_connection(path)?;
     hot_reader.pragma_update(None, "cache_size", -READER_CACHE_KIBIBYTES)?; // It reads what was just written.
     let hot_reader = Worker::start("store-reader", hot_reader)?;
-    Ok(Store { hot_writer, hot_reader, writer, reader })
+    let checkpoints = Arc::new(Checkpoints::of(path)?);
+    Ok(Store { hot_writer, hot_reader, writer, reader, checkpoints })
 }
 
 /// SQLite refuses this at once, whatever the busy timeout, when another process that
@@ -139,39 +149,86 @@ pub async fn is_migrated(reader: &SqlitePool) -> Result<bool> {
     Ok(row.get::<i64, _>(0) >= MIGRATIONS[MIGRATIONS.len() - 1].0)
 }
 
+/// The database file, and how far its log was emptied.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// Only to force what checkpoints wrote to the disk. Never closed: SQLite's locks on
+    /// the file are the process's, and closing any descriptor of it would drop them.
+    /// <https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>
+    file: &'static File,
+    /// The log's length in pages, up to which the file is on disk.
+    forced_to: AtomicI64,
+}
+
+impl Checkpoints {
+    fn of(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::Unavailable(error.into()))?;
+        Ok(Self { file: Box::leak(Box::new(file)), forced_to: AtomicI64::new(0) })
+    }
+
+    /// Forces what was copied into the file to the disk, beside the writer. SQLite does
+    /// it only when it reaches the log's end, which beside a busy writer is in the
+    /// writer's own pause.
+    async fn force(&self, log_pages: i64) -> Result<()> {
+        let file = self.file;
+        let forced = tokio::task::spawn_blocking(|| file.sync_data()).await.map_err(|_| Error::Panicked)?;
+        forced.map_err(|error| Error::Unavailable(error.into()))?;
+        self.forced_to.store(log_pages, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How many pages the log grew by since then, when it has so many now.
+    fn unforced(&self, log_pages: i64) -> i64 {
+        let forced_to = self.forced_to.load(Ordering::Relaxed);
+        if log_pages < forced_to { log_pages } else { log_pages - forced_to } // It began anew.
+    }
+}
+
 /// Copies what is left while nothing is written, so that the writer begins its log anew
-/// with its next page. Acceptance waits meanwhile, so it does not wait for readers, as
-/// `RESTART` would: somebody who reads for long, like a backup, makes the log grow and
-/// nothing else.
-fn finish_log(writer: &Connection) -> Result<()> {
-    Ok(writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
+/// with its next page. Acceptance waits meanwhile, so it waits for readers only as long
+/// as a short read takes: somebody who reads for long, like a backup, makes the log grow
+/// and nothing else. Returns the log's length in pages.
+fn empty_log(writer: &Connection) -> Result<i64> {
+    writer.busy_timeout(READERS_TIMEOUT)?;
+    let emptied = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(1));
+    writer.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(emptied?)
 }
 
 /// Most of it runs beside the writer. Beside a busy writer that never reaches the
 /// log's end; each pass leaves less than the one before, and when the log is large the
 /// writer empties what the last one left in a pause.
-pub async fn checkpoint(store: &Store) -> Result<()> {
+///
+/// Returns whether much was written, so that the next pass had better come soon.
+pub async fn checkpoint(store: &Store) -> Result<bool> {
+    let checkpoints = &store.checkpoints;
     for _ in 0..PASSES_MAX {
-        let (log_pages, left) = checkpoint_aside(store).await?;
-        if log_pages <= LOG_PAGES_MAX {
-            return Ok(());
+        let log_pages = checkpoint_aside(store).await?;
+        let unforced = checkpoints.unforced(log_pages);
+        let is_long = log_pages > LOG_PAGES_MAX;
+        if unforced == 0 || (unforced < FORCED_PAGES_MIN && !is_long) {
+            return Ok(false);
         }
-        if left <= PAGES_LEFT_MAX {
+        checkpoints.force(log_pages).await?;
+        if !is_long {
+            return Ok(true);
+        }
+        if unforced <= PAGES_LEFT_MAX {
             break;
         }
     }
-    store.hot_writer.run(|writer| finish_log(writer)).await
+    let log_pages = store.hot_writer.run_urgent(|writer| empty_log(writer)).await?;
+    checkpoints.forced_to.store(log_pages, Ordering::Relaxed);
+    Ok(true)
 }
 
-/// Returns the log's length in pages, and how many of them are not in the file yet.
-async fn checkpoint_aside(store: &Store) -> Result<(i64, i64)> {
+/// Returns the log's length in pages when it began.
+async fn checkpoint_aside(store: &Store) -> Result<i64> {
     // A checkpoint writes, so it needs a connection that is not `query_only`; one of
     // its own, kept by the pool of readers, would be one more thing to set up.
     let mut aside = store.reader.acquire().await?;
     sqlx::query("PRAGMA query_only = OFF").execute(&mut *aside).await?;
     let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *aside).await;
     sqlx::query("PRAGMA query_only = ON").execute(&mut *aside).await?;
-    let done = done?;
-    let (log_pages, copied): (i64, i64) = (done.get(1), done.get(2));
-    Ok((log_pages, log_pages - copied))
+    Ok(done?.get(1))
 }

@@ -27,14 +27,19 @@ const INSERT_PAYMENT: &str =
                           booking_id, created_at, updated_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
              ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30)";
+/// Without what a number's payment never changes: SQLite writes an index anew for each
+/// column of it that is set, whether it differs or not. The order and the booking, which
+/// may change, have a statement of their own.
 const UPDATE_PAYMENT: &str =
-    "UPDATE payment SET account = ?1, id = ?2, gateway = ?3, mode = ?4, visible = ?5, status = ?6, dispute_status = ?7,
-        amount = ?8, currency = ?9, amount_captured = ?10, amount_refunded = ?11, amount_refunding = ?12,
-        captured_at = ?13, gateway_transaction_id = ?14, order_id = ?15, customer = ?16, method = ?17,
+    "UPDATE payment SET gateway = ?3, mode = ?4, visible = ?5, status = ?6, dispute_status = ?7, amount = ?8, currency = ?9,
+        amount_captured = ?10, amount_refunded = ?11, amount_refunding = ?12, captured_at = ?13,
+        gateway_transaction_id = ?14, customer = ?16, method = ?17,
         description = ?18, failure_code = ?19, failure_message = ?20, failed_attempts = ?21, gateway_response = ?22,
         metadata = ?23, flags = ?24, facts = ?25, transaction_id = ?26, external_id = ?27, hold_reason = ?28,
-        booking_id = ?29, updated_at = ?30
+        updated_at = ?30
      WHERE number = ?31";
+const MOVE_PAYMENT: &str =
+    "UPDATE payment SET order_id = ?1, booking_id = ?2 WHERE number = ?3 AND (order_id IS NOT ?1 OR booking_id IS NOT ?2)";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
                                  updated_at, amount_due)
@@ -226,6 +231,7 @@ fn payment(
     ];
     if let Some(number) = number {
         connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
+        connection.prepare_cached(MOVE_PAYMENT)?.execute(params![payment.order_id, payment.booking_id, number])?;
         return Ok(number);
     }
     connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..30])?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use domain::AccountId;
 use engine::{Clock, Witness};
-use gateways::{Gateway, Secret};
 use gateways::stripe::sample::Life;
+use gateways::{Gateway, Secret};
 use secrecy::SecretString;
 use server::{Endpoint, Endpoints};
 use store::{ApiKey, KeyScope, PaymentFilter, Store};
@@ -66,9 +66,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let start = |listen| Server::start(store.clone(), endpoints(), listen, limits, Witness::default());
     let server = match start(args.listen).await {
         Ok(server) => server,
-        Err(_) if args.listen.port() != 0 => {
-            start(SocketAddr::new(args.listen.ip(), 0)).await?
-        }
+        Err(_) if args.listen.port() != 0 => start(SocketAddr::new(args.listen.ip(), 0)).await?,
         Err(error) => return Err(error),
     };
     let base = format!("http://{}", server.address);

@@ -137,7 +137,9 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode>
         && ids.is_empty()
         && !EventFilter::from(filter).is_narrow()
     {
-        return Err(WrongUsage("say which events to replay: their ids, or a filter like --state dead".to_owned()).into());
+        return Err(
+            WrongUsage("say which events to replay: their ids, or a filter like --state dead".to_owned()).into()
+        );
     }
     let store = super::open_existing(config).await?;
     let done = match command {

@@ -1,16 +1,10 @@
-//! `quittance rebuild --check` and `quittance audit verify`: what was changed by hand
-//! is found.
+//! `quittance rebuild --check` and `quittance audit`: what was changed by hand is found.
 
-use crate::shop::{PATH, SECRET, Shop, json_lines, python, said, sample};
+use std::process::Command;
 
-const EDIT: &str = r#"
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-with database:
-    changed = database.execute(sys.argv[2]).rowcount
-assert changed == 1, changed
-database.close()
-"#;
+use serde_json::Value;
+
+use crate::shop::{PATH, SECRET, Server, Shop, json_lines, said, sample};
 
 /// A shop that was served and stopped, with two paid orders.
 fn stocked() -> Shop {
@@ -26,7 +20,8 @@ fn stocked() -> Shop {
 
 /// Changes one row.
 fn edit(shop: &Shop, sql: &str) {
-    said(&mut python(EDIT, &[&shop.path("quittance.db").display().to_string(), sql])).ok();
+    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
+    assert_eq!(database.execute(sql, []).expect(sql), 1, "{sql}");
 }
 
 #[test]
@@ -95,4 +90,162 @@ fn a_stored_event_edited_by_hand_breaks_the_chain() {
         let report = json_lines(&shop.run(&["audit", "verify", "--json"]).exits(1).stdout).remove(0);
         assert!(!report["report"]["faults"].as_array().expect("a list").is_empty(), "{sql}: {report}");
     }
+}
+
+const CHECKPOINT_KEY: &str = "checkpoint_4f1d2c3b5a69788796a5b4c3";
+
+/// With the key that signs checkpoints, from a file as an operator would have it.
+fn signing(shop: &Shop, arguments: &[&str]) -> Command {
+    shop.write("checkpoint.key", format!("{CHECKPOINT_KEY}\n"));
+    let mut command = shop.command(arguments);
+    command.env("QUITTANCE_CHECKPOINT_KEY", "file:checkpoint.key");
+    command
+}
+
+fn deliver(server: &Server, seed: u64) {
+    assert_eq!(server.deliver(PATH, SECRET, &sample(seed, "payment_intent.succeeded").body).0, 200);
+}
+
+/// Serves with a key and a file, takes these deliveries one after the other, and stops.
+/// Returns the log.
+fn witnessed(shop: &Shop, seeds: std::ops::RangeInclusive<u64>) -> String {
+    let mut command = signing(shop, &["serve", "--listen", "127.0.0.1:0"]);
+    let mut server = Server::start(command.env("QUITTANCE_CHECKPOINT_FILE", "checkpoints.jsonl"));
+    for seed in seeds {
+        deliver(&server, seed); // Each is answered, so each is a batch.
+    }
+    server.applied();
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0), "{}", server.log());
+    let log = server.log();
+    assert!(!log.contains(CHECKPOINT_KEY), "{log}");
+    log
+}
+
+/// The last links and their events are gone, and nothing that they left behind tells.
+fn remove_links_after(shop: &Shop, batch: u64) {
+    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
+    let removal = format!(
+        "DELETE FROM event_body WHERE seq IN (SELECT seq FROM event WHERE batch > {batch});
+         DELETE FROM event WHERE batch > {batch}; DELETE FROM batch WHERE number > {batch};"
+    );
+    database.execute_batch(&removal).expect("they are removed");
+}
+
+fn kept(shop: &Shop) -> Vec<Value> {
+    json_lines(&std::fs::read_to_string(shop.path("checkpoints.jsonl")).expect("the file"))
+}
+
+#[test]
+fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one() {
+    let shop = Shop::new();
+    let log = witnessed(&shop, 1..=5);
+    let last = kept(&shop).pop().expect("a checkpoint");
+    assert_eq!((&last["account"], &last["writer"], &last["batch"]), (&"default".into(), &"main".into(), &5.into()));
+    assert_eq!(last["signature"].as_str().map(str::len), Some(64), "{last}");
+    shop.write("serve.log", &log);
+    let verify = |file: &str| said(&mut signing(&shop, &["audit", "verify", "--checkpoint", file]));
+    let fine = verify("checkpoints.jsonl").ok();
+    assert!(fine.contains("signed, 0 unsigned): the chain has what they saw\n"), "{fine}");
+    assert!(
+        verify("serve.log").ok().contains("1 checkpoint (1 signed, 0 unsigned)"),
+        "the log of a first start has one"
+    );
+
+    remove_links_after(&shop, 3);
+    shop.run(&["audit", "verify"]).ok();
+    for file in ["checkpoints.jsonl", "serve.log"] {
+        let found = verify(file).exits(1).stdout;
+        assert!(found.contains("default: the chain of 3 links over 3 events holds\n"), "{found}");
+        assert!(found.contains(": default: batches 4 to 5 are missing at the chain's end; line "), "{found}");
+        assert!(found.ends_with("they do not fit the chain\n"), "{found}");
+    }
+    let report = said(&mut signing(&shop, &["audit", "verify", "--json", "--checkpoint", "checkpoints.jsonl"]));
+    let report = json_lines(&report.exits(1).stdout).pop().expect("a report");
+    let fault = &report["checkpoints"]["faults"][0];
+    assert_eq!(
+        (&fault["fault"], &fault["account"], &fault["first"], &fault["last"]),
+        (&"tail_missing".into(), &"default".into(), &4.into(), &5.into()),
+        "{report}"
+    );
+
+    witnessed(&shop, 6..=9);
+    shop.run(&["audit", "verify"]).ok();
+    let found = verify("checkpoints.jsonl").exits(1).stdout;
+    assert!(found.contains("default: batch 5 is another one than line "), "{found}");
+}
+
+#[test]
+fn an_edited_checkpoint_is_found_where_there_is_a_key() {
+    let shop = Shop::new();
+    witnessed(&shop, 1..=2);
+    let first = kept(&shop).remove(0);
+    remove_links_after(&shop, 1);
+    let now = json_lines(&shop.run(&["audit", "checkpoint"]).ok()).remove(0);
+    let mut forged = first.clone();
+    (forged["batch"], forged["hash"]) = (now["batch"].clone(), now["hash"].clone());
+    shop.write("checkpoints.jsonl", format!("{{\"message\":\"Serving\"}}\n{forged}\n"));
+    let command = ["audit", "verify", "--checkpoint", "checkpoints.jsonl"];
+    let found = said(&mut signing(&shop, &command)).exits(1).stdout;
+    assert!(found.contains("checkpoints.jsonl: line 2, default: the checkpoint of batch 1 was edited"), "{found}");
+    let unchecked = shop.run(&command).ok();
+    assert!(unchecked.contains("no key to check the others with"), "{unchecked}");
+}
+
+#[test]
+fn checkpoints_can_be_printed_and_read_back_signed_or_not() {
+    let shop = stocked();
+    let unsigned = shop.run(&["audit", "checkpoint"]).exits(0);
+    assert!(unsigned.stderr.contains("QUITTANCE_CHECKPOINT_KEY"), "{unsigned:?}");
+    let signed = said(&mut signing(&shop, &["audit", "checkpoint"])).exits(0);
+    assert_eq!(signed.stderr, "");
+    let (first, second) = (json_lines(&unsigned.stdout).remove(0), json_lines(&signed.stdout).remove(0));
+    assert_eq!((&first["signature"], &first["hash"]), (&Value::Null, &second["hash"]));
+    let both = format!("{}{}", unsigned.stdout, signed.stdout);
+    let command = ["audit", "verify", "--checkpoint", "-"];
+    let read = shop.run_with_input(&command, both.as_bytes()).ok();
+    assert!(read.contains("standard input: 2 checkpoints (1 unsigned, no key to check the others with)"), "{read}");
+    shop.write("both", &both);
+    let checked = said(&mut signing(&shop, &["audit", "verify", "--checkpoint", "both"])).ok();
+    assert!(checked.contains("both: 2 checkpoints (1 signed, 1 unsigned): the chain has what they saw"), "{checked}");
+
+    shop.write("none", "{\"message\":\"Serving\"}\nno JSON\n");
+    for (file, named) in [("none", "none holds no checkpoint"), ("nowhere", "nowhere cannot be read")] {
+        let error = shop.run(&["audit", "verify", "--checkpoint", file]).error();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn what_checkpoints_are_worth_is_said_and_a_key_that_is_none_is_refused() {
+    let shop = Shop::new();
+    let unsigned = shop.run(&["config", "check"]).ok();
+    let line = unsigned.lines().find(|line| line.starts_with("checkpoint ")).expect("a line");
+    assert!(
+        line.contains("unsigned") && line.contains("can hide") && line.contains("QUITTANCE_CHECKPOINT_KEY"),
+        "{line}"
+    );
+    shop.write(
+        "quittance.toml",
+        "checkpoint_key = \"file:checkpoint.key\"\ncheckpoint_file = \"kept/checkpoints.jsonl\"\n",
+    );
+    shop.write("checkpoint.key", CHECKPOINT_KEY);
+    let signed = shop.run(&["config", "check"]).ok();
+    assert!(signed.contains("checkpoint signed, in the log and in kept/checkpoints.jsonl\n"), "{signed}");
+    let report = json_lines(&shop.run(&["config", "check", "--json"]).ok()).remove(0);
+    assert_eq!(report["checkpoints"]["signed"], true, "{report}");
+    let error = shop.run(&["serve", "--listen", "127.0.0.1:0"]).error();
+    assert!(error.contains("checkpoint_file: kept/checkpoints.jsonl cannot be written"), "{error}");
+    for (text, named) in
+        [("short", "checkpoint_key: a key of less than 16 bytes"), ("", "checkpoint_key: a secret is empty")]
+    {
+        shop.write("checkpoint.key", text);
+        for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["config", "check"], &["audit", "checkpoint"]] {
+            let error = shop.run(command).error();
+            assert!(error.contains(named), "{command:?}: {error}");
+        }
+    }
+    std::fs::remove_file(shop.path("checkpoint.key")).expect("it was there");
+    shop.run(&["migrate"]).ok();
+    shop.run(&["audit", "verify"]).ok();
 }

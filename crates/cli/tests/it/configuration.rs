@@ -2,7 +2,7 @@
 
 use crate::shop::{SECRET, Shop, json_lines, said};
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["serve"],
     &["demo"],
@@ -19,6 +19,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["keys", "list"],
     &["keys", "revoke"],
     &["audit", "verify"],
+    &["audit", "checkpoint"],
 ];
 
 #[test]

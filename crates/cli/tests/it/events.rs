@@ -110,9 +110,11 @@ fn everything_about_replaying(shop: &Shop, ids: &[String]) {
     assert_eq!(shop.run(&["events", "replay", &ids[0], &ids[1]]).ok(), "2 events replayed\n");
     assert_eq!(shop.run(&["events", "replay", "--type", "payment_intent.succeeded"]).ok(), "2 events replayed\n");
     assert_eq!(shop.run(&["events", "replay", "--state", "dead"]).ok(), "0 events replayed\n");
-    let refused = shop.run(&["events", "replay"]).error();
-    assert!(refused.contains("ids, or a filter"), "{refused}");
-    shop.run(&["events", "replay", "--account", "default"]).error();
+    for all_of_them in [&["events", "replay"][..], &["events", "replay", "--account", "default", "--mode", "test"]] {
+        let refused = shop.run(all_of_them).exits(2);
+        assert_eq!((refused.stdout.as_str(), refused.stderr.lines().count()), ("", 1), "{refused:?}");
+        assert!(refused.stderr.contains("ids, or a filter"), "{refused:?}");
+    }
     let unknown = shop.run(&["events", "replay", &ids[0], "evt_none"]).error();
     assert!(unknown.contains("evt_none"), "{unknown}");
     let changes = |shown: &str| json_lines(shown)[0]["changes"].clone();
@@ -150,20 +152,105 @@ fn a_reader_that_left_is_no_failure() {
     assert_eq!((child.wait().expect("it ends").code(), said.as_str()), (Some(0), ""));
 }
 
+const LOOKING: [&[&str]; 8] = [
+    &["events", "list"],
+    &["events", "show", "evt_1"],
+    &["events", "replay", "evt_1"],
+    &["keys", "list"],
+    &["keys", "revoke", "key_1"],
+    &["rebuild", "--check"],
+    &["audit", "verify"],
+    &["audit", "checkpoint"],
+];
+
 #[test]
 fn a_database_that_is_not_there_is_not_made_by_looking() {
     let shop = Shop::new();
-    for arguments in [
-        &["events", "list"][..],
-        &["events", "show", "evt_1"],
-        &["events", "replay", "evt_1"],
-        &["keys", "list"],
-        &["keys", "revoke", "key_1"],
-        &["rebuild", "--check"],
-        &["audit", "verify"],
-    ] {
+    for arguments in LOOKING {
         let error = shop.run(arguments).error();
         assert!(error.contains("quittance.db") && error.contains("migrate"), "{error}");
         assert!(!shop.path("quittance.db").exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn looking_changes_no_file_that_is_not_quittances() {
+    let shop = Shop::new();
+    let made = |name: &str, sql: &str| {
+        let database = rusqlite::Connection::open(shop.path(name)).expect(name);
+        database.execute_batch(sql).expect(sql);
+    };
+    made("shop.db", "CREATE TABLE customer (id INTEGER)");
+    let migrations = "CREATE TABLE _sqlx_migrations (version BIGINT, success BOOLEAN, checksum BLOB)";
+    made("unmigrated.db", migrations);
+    made("theirs.db", &format!("{migrations}; INSERT INTO _sqlx_migrations VALUES (20240101000000, true, x'00')"));
+    made("theirs_too.db", &format!("{migrations}; INSERT INTO _sqlx_migrations VALUES (1, true, x'00')"));
+    shop.write("empty.db", "");
+    shop.write("text.db", "This is no database at all. ".repeat(40));
+    shop.run(&["migrate", "--database-url", "sqlite:older.db"]).ok();
+    let older = "DELETE FROM _sqlx_migrations WHERE version > 1; PRAGMA wal_checkpoint(TRUNCATE)";
+    let database = rusqlite::Connection::open(shop.path("older.db")).expect("it is there");
+    database.execute_batch(older).expect(older);
+    drop(database);
+    for (name, said) in [
+        ("shop.db", "another program"),
+        ("unmigrated.db", "another program"),
+        ("theirs.db", "another program"),
+        ("theirs_too.db", "another program"),
+        ("empty.db", "no database of Quittance's"),
+        ("text.db", "not a database"),
+        ("older.db", "earlier version"),
+    ] {
+        let before = std::fs::read(shop.path(name)).expect(name);
+        for arguments in LOOKING {
+            let error = shop.run(&[arguments, &["--database-url", &format!("sqlite:{name}")]].concat()).error();
+            assert!(error.contains(name) && error.contains(said), "{arguments:?}: {error}");
+            assert!(std::fs::read(shop.path(name)).expect(name) == before, "{arguments:?} left {name} as it was");
+            assert!(!shop.path(&format!("{name}-wal")).exists(), "{arguments:?}: {name}");
+        }
+    }
+}
+
+#[test]
+fn one_of_several_events_with_one_id_can_be_chosen() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let body = sample(1, "payment_intent.succeeded").body;
+    let mut event: Value = serde_json::from_str(&body).expect("JSON");
+    let id = event["id"].as_str().expect("an id").to_owned();
+    for (live, connected_account) in [(false, ""), (true, ""), (true, "acct_1")] {
+        event["livemode"] = live.into();
+        if !connected_account.is_empty() {
+            event["account"] = connected_account.into();
+        }
+        assert_eq!(server.deliver(PATH, SECRET, &event.to_string()).0, 200);
+    }
+    server.applied();
+    assert_eq!(listed(&shop, &["-q", &id]), [&*id; 3]);
+    let shown = |which: &[&str]| {
+        let shown = json_lines(&shop.run(&[&["events", "show", &id, "--json"], which].concat()).ok()).remove(0);
+        (shown["mode"].as_str().expect("a mode").to_owned(), shown["connected_account"].clone())
+    };
+    assert_eq!(shown(&["--mode", "test"]), ("test".to_owned(), "".into()));
+    assert_eq!(shown(&["--mode", "live", "--connected-account", ""]), ("live".to_owned(), "".into()));
+    assert_eq!(shown(&["--connected-account", "acct_1"]), ("live".to_owned(), "acct_1".into()));
+    assert_eq!(shown(&["--account", "default", "--gateway", "stripe", "--mode", "test"]).0, "test");
+    for (which, said) in [
+        (&[][..], "say which"),
+        (&["--mode", "live"], "say which"),
+        (&["--account", "other"], "no event has the id"),
+        (&["--gateway", "paypal"], "no event has the id"),
+        (&["--mode", "test", "--connected-account", "acct_1"], "of that mode and connected account"),
+    ] {
+        for command in ["show", "replay"] {
+            let error = shop.run(&[&["events", command, &id], which].concat()).error();
+            assert!(error.contains(&id) && error.contains(said), "{command} {which:?}: {error}");
+        }
+    }
+    let replayed = |which: &[&str]| shop.run(&[&["events", "replay"], which].concat()).ok();
+    assert_eq!(replayed(&[&id, "--mode", "test"]), "1 event replayed\n");
+    assert_eq!(replayed(&["-q", &id, "--mode", "live", "--connected-account", ""]), "1 event replayed\n");
+    let wrong = shop.run(&["events", "show", &id, "--mode", "both"]).exits(2);
+    assert!(wrong.stderr.contains("neither live nor test"), "{wrong:?}");
+    server.stop();
 }

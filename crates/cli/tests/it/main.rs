@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod endpoints;
 mod events;
+mod five_systems;
 mod interop;
 mod keys;
 mod logs;

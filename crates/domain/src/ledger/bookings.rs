@@ -31,12 +31,29 @@ impl Ledger {
         Change { subject: Subject::Booking, id: id.to_owned(), payment_id: String::new(), from: None, to, reason: None }
     }
 
-    /// Adds a checkout session by which the application knows a booking.
-    pub fn add_session(&mut self, id: &str, session_id: &str) {
+    /// Adds a checkout session by which the application knows a booking: what it paid is
+    /// vouched for.
+    pub fn add_session(&mut self, id: &str, session_id: &str) -> Vec<Change> {
         if let Some(entry) = self.bookings.get_mut(id) {
             entry.changed |= entry.inputs.terms.session_ids.insert(session_id.to_owned());
             self.sessions.insert(session_id.to_owned(), id.to_owned());
         }
+        self.rejoin_payments_of(id)
+    }
+
+    /// Accepts what was paid for a booking, although it is less.
+    pub(super) fn release_booking(&mut self, id: &str) -> Vec<Change> {
+        if let Some(entry) = self.bookings.get_mut(id) {
+            entry.inputs.terms.released = true;
+            entry.changed = true;
+        }
+        self.rejoin_payments_of(id)
+    }
+
+    /// Each payment keeps the terms of its booking, and is a function of them.
+    fn rejoin_payments_of(&mut self, id: &str) -> Vec<Change> {
+        let payments = self.booked.get(id).cloned().unwrap_or_default();
+        payments.iter().flat_map(|payment| self.rejoin(payment)).collect()
     }
 
     /// Gives a booking up; its days are free again.

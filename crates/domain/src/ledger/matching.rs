@@ -80,20 +80,15 @@ impl Ledger {
         merged.map(|merged| merged.changes).unwrap_or_default()
     }
 
-    /// Accepts a payment that is held.
+    /// Accepts a payment that is held, and with it whatever was paid for its booking.
     pub fn release(&mut self, payment_id: &str) -> Vec<Change> {
-        let Some(entry) = self.payments.get(payment_id) else { return Vec::new() };
-        for booking in entry.facts.bookings.keys() {
-            if let Some(entry) = self.bookings.get_mut(booking) {
-                entry.inputs.terms.released = true;
-                entry.changed = true;
-            }
-        }
-        if let Some(entry) = self.payments.get_mut(payment_id) {
-            entry.facts.registrations.values_mut().for_each(|registration| registration.released = true);
-            entry.changed = true; // Its facts are what they are compared with next.
-        }
-        self.rejoin(payment_id)
+        let Some(entry) = self.payments.get_mut(payment_id) else { return Vec::new() };
+        entry.facts.registrations.values_mut().for_each(|registration| registration.released = true);
+        entry.changed = true; // Its facts are what they are compared with next.
+        let bookings: Vec<String> = entry.facts.bookings.keys().cloned().collect();
+        let mut changes = self.rejoin(payment_id);
+        changes.extend(bookings.iter().flat_map(|booking| self.release_booking(booking)));
+        changes
     }
 
     /// Takes out a payment that nobody asked for so far, so that its events can be

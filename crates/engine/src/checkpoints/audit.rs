@@ -89,13 +89,19 @@ impl fmt::Display for CheckpointFault {
         match self {
             Self::Malformed { line } => write!(f, "line {line} has a checkpoint's fields and cannot be read as one"),
             Self::SignatureWrong { line, account, batch } => {
-                write!(f, "line {line}, {account}: the checkpoint of batch {batch} was edited or signed with another key")
+                write!(
+                    f,
+                    "line {line}, {account}: the checkpoint of batch {batch} was edited or signed with another key"
+                )
             }
             Self::TailMissing { line, account, first, last, .. } if first == last => {
                 write!(f, "{account}: batch {last}, which line {line} saw, is missing at the chain's end")
             }
             Self::TailMissing { line, account, first, last, .. } => {
-                write!(f, "{account}: batches {first} to {last} are missing at the chain's end; line {line} saw the last")
+                write!(
+                    f,
+                    "{account}: batches {first} to {last} are missing at the chain's end; line {line} saw the last"
+                )
             }
             Self::LinkMissing { line, account, batch, .. } => {
                 write!(f, "{account}: batch {batch}, which line {line} saw, is missing")

@@ -1,6 +1,7 @@
 //! The engine on a real store: what was accepted becomes state, whatever happens.
 
 mod apply;
+mod checkpoints;
 mod intake;
 mod order;
 mod paypal;

@@ -1,6 +1,6 @@
 //! The hash chain: it holds, and what was done to the database shows.
 
-use store::{ChainFault, ChainReport, NewEvent};
+use store::{CHAIN_WRITER, ChainFault, ChainReport, NewEvent};
 
 use crate::scratch::{NOW, Scratch, account, at, succeeded, unrelated};
 
@@ -10,6 +10,7 @@ on_each!(
     the_chain_does_not_mind_what_happens_to_events,
     whatever_is_done_to_it_is_named,
     accounts_have_chains_of_their_own,
+    each_link_can_be_looked_up,
 );
 
 /// Ten batches of three events; in every third a rendering of an earlier event too.
@@ -146,4 +147,24 @@ async fn accounts_have_chains_of_their_own(db: Scratch) {
     let faults = db.verify_chain(&account("a")).await.unwrap().faults;
     assert_eq!(faults, [ChainFault::BatchAltered { number: 2, first_seq: 0, last_seq: 0 }]);
     assert_eq!(db.verify_chain(&account("b")).await.unwrap(), ChainReport { batches: 3, events: 3, faults: vec![] });
+}
+
+async fn each_link_can_be_looked_up(db: Scratch) {
+    let mut heads = Vec::new();
+    for number in 0..3 {
+        db.accepted(&[unrelated(&format!("evt_{number}"))]).await;
+        heads.push(db.chain_head(&account("default")).await.unwrap());
+    }
+    let link = async |name: &str, writer: &str, number| db.link_hash(&account(name), writer, number).await.unwrap();
+    for (number, hash) in heads {
+        assert_eq!(link("default", CHAIN_WRITER, number).await, Some(hash));
+    }
+    for (name, writer, number) in [
+        ("default", CHAIN_WRITER, 0),
+        ("default", CHAIN_WRITER, 4),
+        ("default", "other", 1),
+        ("other", CHAIN_WRITER, 1),
+    ] {
+        assert_eq!(link(name, writer, number).await, None, "{name} {writer} {number}");
+    }
 }

@@ -8,6 +8,7 @@ mod scratch;
 
 mod accept;
 mod apply;
+mod bookings;
 mod chain;
 mod contents;
 mod events;
@@ -16,6 +17,7 @@ mod inspect;
 mod keys;
 mod payments;
 mod poison;
+mod registering;
 mod renderings;
 mod replay;
 mod schema;

@@ -67,12 +67,14 @@ impl Scratch {
 
     /// Runs a statement as somebody would who has the file. Returns the rows it changed.
     pub async fn tamper(&self, sql: &str) -> u64 {
+        self.try_tamper(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As [`Self::tamper`], or what the database says against it.
+    pub async fn try_tamper(&self, sql: &str) -> Result<u64, String> {
         let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        query
-            .execute(&mut self.connection().await)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"))
-            .rows_affected()
+        let done = query.execute(&mut self.connection().await).await;
+        done.map(|done| done.rows_affected()).map_err(|error| error.to_string())
     }
 
     /// What a query returns, each value as text; null is `NULL`.
