@@ -92,7 +92,8 @@ fn say_what_stays(old: &Config, new: &Config) {
         ("log", old.log != new.log),
         ("logging_service_url", url(old) != url(new)),
         ("connections", old.connections != new.connections),
-        ("checkpoints", old.checkpoints != new.checkpoints),
+        ("checkpoint_key", !old.checkpoints.same_key(&new.checkpoints)),
+        ("checkpoint_file", old.checkpoints.file != new.checkpoints.file),
     ] {
         if changed {
             tracing::warn!(key, "{key} was changed; it counts from the next start on");

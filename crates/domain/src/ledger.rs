@@ -311,10 +311,40 @@ impl Ledger {
         change
     }
 
+    /// Takes out what changed since it was loaded, or since the last call, to be written.
+    /// The rest stays, and what is applied next builds on all of it.
+    pub fn take_changes(&mut self) -> Self {
+        let mut changes = Self { renamed: std::mem::take(&mut self.renamed), ..Self::default() };
+        for (id, entry) in self.payments.iter_mut().filter(|(_, entry)| entry.changed) {
+            changes.payments.insert(id.clone(), entry.clone());
+            entry.changed = false;
+        }
+        for (id, entry) in self.orders.iter_mut().filter(|(_, entry)| entry.changed) {
+            changes.orders.insert(id.clone(), entry.clone());
+            entry.changed = false;
+        }
+        for (id, entry) in self.bookings.iter_mut().filter(|(_, entry)| entry.changed) {
+            changes.bookings.insert(id.clone(), entry.clone());
+            entry.changed = false;
+        }
+        for (scope, key) in std::mem::take(&mut self.new_owners) {
+            if let Some(owner) = self.owner(&scope, &key).map(str::to_owned) {
+                changes.owners.entry(scope.clone()).or_default().insert(key.clone(), owner);
+                changes.new_owners.push((scope, key));
+            }
+        }
+        changes
+    }
+
+    /// The payment that owns an object, as far as it is known here.
+    pub fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
+        self.owners.get(scope)?.get(key).map(String::as_str)
+    }
+
     /// The id of the payment that these facts are part of, once they were applied.
     pub fn payment_of(&self, scope: &Scope, facts: &Facts) -> Option<&str> {
         let (kind, id) = facts.primary()?;
-        self.owners.get(scope)?.get(&ObjectKey::new(kind, id)).map(String::as_str)
+        self.owner(scope, &ObjectKey::new(kind, id))
     }
 
     /// Payments by id, hidden ones too.

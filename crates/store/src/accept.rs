@@ -367,10 +367,10 @@ fn note_repeats<'a>(
                 "INSERT OR IGNORE INTO redelivery (account, seq, received_at, endpoint) VALUES (?, ?, ?, ?)",
             )?
             .execute(delivery)?;
-        let other_version =
-            event.api_version.as_deref().filter(|version| stored.api_version.as_deref() != Some(version));
+        let other_version = stored.api_version != event.api_version;
         let mut rendered_anew = false;
-        if let Some(version) = other_version.filter(|_| event.ignored_because.is_none()) {
+        if other_version && event.ignored_because.is_none() {
+            let version = event.api_version.as_deref().unwrap_or_default(); // PayPal's first version says none.
             let sql = "INSERT OR IGNORE INTO event_rendering
                            (account, seq, api_version, received_at, endpoint, writer, batch, body_hash, body)
                        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";

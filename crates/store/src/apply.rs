@@ -60,11 +60,10 @@ pub struct Attempt {
 
 impl Store {
     /// Applies a batch of one account in one transaction: facts, payments, refunds,
-    /// disputes, orders, history and event states change together or not at all.
-    /// One outcome for each event, in their order.
+    /// disputes, orders, bookings, history and event states change together or not at
+    /// all. One outcome for each event, in their order.
     pub async fn apply(&self, account: &AccountId, batch: Vec<Prepared>, now: Timestamp) -> Result<Vec<Settled>> {
-        let account = account.clone();
-        self.hot_writer.run(move |connection| apply(connection, &account, &batch, now)).await
+        self.write(self.fold(account, batch).await?, now).await
     }
 
     /// Whether deliveries come in just now. An applying transaction holds them up for as
@@ -114,26 +113,22 @@ fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now
     Ok(transaction.commit()?)
 }
 
-fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
+/// Everything on the writer: what was folded beside it, and cannot be written, is done so.
+pub(crate) fn apply(
+    connection: &mut Connection,
+    account: &AccountId,
+    batch: &[Prepared],
+    now: Timestamp,
+) -> Result<Vec<Settled>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let untaken = untaken(&transaction, account, batch)?;
-    let WorkingSet { mut ledger, mut numbers } = load(&transaction, account, batch)?;
-    let mut settled = Vec::with_capacity(batch.len());
-    for event in batch {
-        let free = untaken.contains(&event.seq);
-        settled.push(if free { Settled::Done(ledger.apply(&event.facts)) } else { Settled::Taken });
-    }
-    let done: Vec<(&Prepared, &Outcome)> = batch
-        .iter()
-        .zip(&settled)
-        .filter_map(|(event, settled)| match settled {
-            Settled::Done(outcome) => Some((event, outcome)),
-            Settled::Taken => None,
-        })
-        .collect();
-    write::all(&transaction, account, &ledger, &mut numbers, &[], &done, now)?;
+    let mut set = load(&transaction, account, batch)?;
+    let free = |event: &Prepared| untaken.contains(&event.seq);
+    let outcomes: Vec<Option<Outcome>> =
+        batch.iter().map(|event| free(event).then(|| set.ledger.apply(&event.facts))).collect();
+    write::all(&transaction, account, &mut set, &[], batch, &outcomes, now)?;
     transaction.commit()?;
-    Ok(settled)
+    Ok(outcomes.into_iter().map(|outcome| outcome.map_or(Settled::Taken, Settled::Done)).collect())
 }
 
 /// The events that nobody has settled, or added to, since they were claimed.

@@ -11,6 +11,7 @@ mod chain;
 mod claim;
 mod disputes;
 mod events;
+mod fold;
 mod history;
 mod idempotency;
 mod inspect;
@@ -39,6 +40,7 @@ pub use chain::{ChainFault, ChainReport, WRITER as CHAIN_WRITER};
 pub use claim::{Claimed, Place};
 pub use disputes::{DisputeFilter, DisputeRow};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
+pub use fold::Folded;
 pub use history::HistoryRow;
 pub use inspect::Condition;
 pub use keys::{ApiKey, KeyScope};
@@ -47,7 +49,7 @@ pub use outcome::{EventIdentity, EventOutcome};
 pub use payments::{PaymentFilter, PaymentRow};
 pub use idempotency::Idempotency;
 pub use refunds::{RefundFilter, RefundRow};
-pub use register::{NewOrder, Noun, Refusal, Registered};
+pub use register::{NewId, NewOrder, Noun, Refusal, Registered};
 pub use rebuild::{StoredBooking, StoredOrder, StoredPayment, StoredStatement};
 
 /// The data, on one database.
@@ -57,6 +59,7 @@ pub struct Store {
     /// turns here, because SQLite has one writer.
     hot_writer: Worker,
     hot_reader: Worker,
+    folding: Arc<fold::Folding>,
     /// Everything else; `writer` holds one connection.
     writer: SqlitePool,
     reader: SqlitePool,

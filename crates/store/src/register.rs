@@ -78,6 +78,16 @@ pub enum Refusal {
     NotHeld,
 }
 
+/// The id under which a payment is to be registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewId {
+    /// The application's own.
+    Given(String),
+    /// Made up for it. Where a payment of the same names and terms is there, that is the
+    /// one.
+    Made(String),
+}
+
 /// An order as the application registers it.
 #[derive(Clone, Debug)]
 pub struct NewOrder {
@@ -104,12 +114,11 @@ impl Store {
         .await
     }
 
-    /// Registers a payment under `id`. Where `id` was made up for it and a payment of the
-    /// same names and terms is there, that is the one.
+    /// Registers a payment of an order.
     pub async fn register_payment(
         &self,
         account: &AccountId,
-        id: String,
+        id: NewId,
         registration: Registration,
         idempotency: Option<Idempotency>,
         now: Timestamp,
@@ -239,7 +248,7 @@ impl Store {
                 return Ok(Ok(Registered::Before(id)));
             }
             let changes: Vec<Change> = set.ledger.cancel_booking(&id).into_iter().collect();
-            write::all(connection, account, &set.ledger, &mut set.numbers, &changes, &[], now)?;
+            write::all(connection, account, &mut set, &changes, &[], &[], now)?;
             Ok(Ok(Registered::New(id)))
         })
         .await
@@ -253,7 +262,7 @@ impl Store {
         now: Timestamp,
         work: impl FnOnce(&Connection, &AccountId) -> Result<Answer> + Send + 'static,
     ) -> Result<Answer> {
-        let account = account.clone();
+        let (account, folding) = (account.clone(), self.folding.clone());
         let job = move |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(idempotency) = &idempotency
@@ -266,7 +275,9 @@ impl Store {
                 if let Some(idempotency) = &idempotency {
                     idempotency.remember(&transaction, &account, registered, now)?;
                 }
+                folding.is_passed_by();
                 transaction.commit()?;
+                folding.is_passed_by();
             }
             Ok(answer)
         };
@@ -300,7 +311,7 @@ fn register_order(connection: &Connection, account: &AccountId, order: &NewOrder
 fn register_payment(
     connection: &Connection,
     account: &AccountId,
-    id: &str,
+    id: &NewId,
     asked: &Registration,
     now: Timestamp,
 ) -> Result<Answer> {
@@ -309,24 +320,30 @@ fn register_payment(
     if !connection.query_row(sql, params![account.as_str(), order_id], |row| row.get::<_, bool>(0))? {
         return Ok(Err(Refusal::Missing(Noun::Order)));
     }
-    // The same again, under its own id or under one of its names.
-    let mut known = registration(connection, account, id)?;
-    for (kind, name) in asked.names() {
-        if known.is_none()
-            && let Some(owner) = owner_of_name(connection, account, kind, name)?
-        {
-            known = registration(connection, account, &owner)?;
+    let is_same = |stored: &Registration| {
+        let known = |name| stored.names().any(|known| known == name);
+        stored.terms == asked.terms && asked.names().all(known)
+    };
+    let id = match id {
+        NewId::Given(id) => {
+            if let Some((known_id, stored)) = registration(connection, account, id)? {
+                let same = is_same(&stored);
+                return Ok(if same { Ok(Registered::Before(known_id)) } else { Err(Refusal::Differs(Noun::Payment)) });
+            }
+            id
         }
-    }
-    if let Some((known_id, stored)) = known {
-        let same = stored.terms == asked.terms && asked.names().all(|name| stored.names().any(|known| known == name));
-        let taken = asked.names().find(|name| stored.names().any(|known| known == *name));
-        return Ok(match (same, taken) {
-            (true, _) => Ok(Registered::Before(known_id)),
-            (false, Some((kind, _))) if known_id != id => Err(Refusal::NameTaken(kind)),
-            (false, _) => Err(Refusal::Differs(Noun::Payment)),
-        });
-    }
+        NewId::Made(id) => {
+            for (kind, name) in asked.names() {
+                if let Some(owner) = owner_of_name(connection, account, kind, name)?
+                    && let Some((known_id, stored)) = registration(connection, account, &owner)?
+                    && is_same(&stored)
+                {
+                    return Ok(Ok(Registered::Before(known_id)));
+                }
+            }
+            id
+        }
+    };
     if let Some(kind) = name_taken(connection, account, id, asked)? {
         return Ok(Err(Refusal::NameTaken(kind)));
     }
@@ -335,7 +352,7 @@ fn register_payment(
         return Ok(Err(Refusal::Differs(Noun::Payment)));
     }
     put_payment(connection, account, id, asked.clone(), now)?;
-    Ok(Ok(Registered::New(id.to_owned())))
+    Ok(Ok(Registered::New(id.clone())))
 }
 
 fn register_booking(
@@ -381,7 +398,7 @@ fn release(connection: &Connection, account: &AccountId, id: &str, now: Timestam
         return Ok(if released { Ok(Registered::Before(id.to_owned())) } else { Err(Refusal::NotHeld) });
     }
     let changes = set.ledger.release(id);
-    write::all(connection, account, &set.ledger, &mut set.numbers, &changes, &[], now)?;
+    write::all(connection, account, &mut set, &changes, &[], &[], now)?;
     Ok(Ok(Registered::New(id.to_owned())))
 }
 
@@ -538,9 +555,8 @@ fn write_with_early(
         set.ledger.forget(id, leads_to);
     }
     events.sort_by_key(|event| event.seq);
-    let outcomes: Vec<Outcome> = events.iter().map(|event| set.ledger.apply(&event.facts)).collect();
-    let done: Vec<(&Prepared, &Outcome)> = events.iter().zip(&outcomes).collect();
-    write::all(connection, account, &set.ledger, &mut set.numbers, &changes, &done, now)
+    let outcomes: Vec<Option<Outcome>> = events.iter().map(|event| Some(set.ledger.apply(&event.facts))).collect();
+    write::all(connection, account, &mut set, &changes, &events, &outcomes, now)
 }
 
 /// What was stated about a payment so far, event by event.

@@ -1,6 +1,7 @@
-//! What an applying transaction writes: the rows that a batch changed.
+//! What an applying transaction writes: the rows that a fold changed. They are made up
+//! beforehand, so that the one writer does nothing but write them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use domain::booking::Claim;
 use domain::ledger::{BookingEntry, Entry};
@@ -9,9 +10,12 @@ use domain::{
 };
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use crate::load::WorkingSet;
 use crate::{Error, EventState, Prepared, Result, payments};
 
-const SETTLE_EVENT: &str = "UPDATE event SET state = ?, settled_at = ?, error = ?, due_at = NULL WHERE seq = ?";
+/// Only of an event that nobody has settled, or added to, since it was claimed.
+const SETTLE_EVENT: &str =
+    "UPDATE event SET state = ?, settled_at = ?, error = ?, due_at = NULL WHERE seq = ? AND due_at IS ?";
 const INSERT_FACTS: &str = "INSERT OR REPLACE INTO event_facts (seq, account, payment, object_id, needs_fetch, facts)
      VALUES (?, ?, ?, ?, ?, ?)";
 const PUT_OWNER: &str =
@@ -24,9 +28,9 @@ const INSERT_PAYMENT: &str =
                           amount_captured, amount_refunded, amount_refunding, captured_at, gateway_transaction_id,
                           order_id, customer, method, description, failure_code, failure_message, failed_attempts,
                           gateway_response, metadata, flags, facts, transaction_id, external_id, hold_reason,
-                          booking_id, created_at, updated_at)
+                          booking_id, created_at, updated_at, number)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-             ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30)";
+             ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30, ?31)";
 /// Without what a number's payment never changes: SQLite writes an index anew for each
 /// column of it that is set, whether it differs or not. The order and the booking, which
 /// may change, have a statement of their own.
@@ -38,8 +42,7 @@ const UPDATE_PAYMENT: &str =
         metadata = ?23, flags = ?24, facts = ?25, transaction_id = ?26, external_id = ?27, hold_reason = ?28,
         updated_at = ?30
      WHERE number = ?31";
-const MOVE_PAYMENT: &str =
-    "UPDATE payment SET order_id = ?1, booking_id = ?2 WHERE number = ?3 AND (order_id IS NOT ?1 OR booking_id IS NOT ?2)";
+const MOVE_PAYMENT: &str = "UPDATE payment SET order_id = ?1, booking_id = ?2 WHERE number = ?3 AND (order_id IS NOT ?1 OR booking_id IS NOT ?2)";
 const PUT_ORDER: &str =
     "INSERT INTO merchant_order (account, id, payment_status, currency, amount_paid, amount_refunded, created_at,
                                  updated_at, amount_due)
@@ -88,66 +91,174 @@ const PUT_SESSION: &str = "INSERT OR IGNORE INTO booking_session (account, sessi
 /// Payments' numbers by their ids.
 pub(crate) type Numbers = HashMap<String, i64>;
 
-/// Everything that the ledger's changes come to: `registered` came about without an
-/// event, before the events that are `done`.
-pub(crate) fn all(
-    connection: &Connection,
-    account: &AccountId,
-    ledger: &Ledger,
-    numbers: &mut Numbers,
-    registered: &[Change],
-    done: &[(&Prepared, &Outcome)],
-    now: Timestamp,
-) -> Result<()> {
-    state(connection, account, ledger, numbers, now)?;
-    bookings(connection, account, ledger, now)?;
-    renames(connection, account, ledger, numbers)?;
-    events(connection, account, done, ledger, numbers, now)?;
-    let observed = registered.iter().map(|change| (NO_EVENT, change)).chain(done.iter().flat_map(changes));
-    history(connection, account, observed, ledger, numbers, now)
+/// What a fold changed, as rows.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    /// What changed, and nothing else.
+    ledger: Ledger,
+    texts: HashMap<String, Texts>,
+    /// Of payments that changed, or that an event or a transition belongs to.
+    numbers: Numbers,
+    /// Payments that are not there yet.
+    new: HashSet<String>,
+    events: Vec<SettledEvent>,
+    observed: Vec<(i64, Change)>,
+}
+
+/// Columns of a payment that take work to make.
+#[derive(Debug)]
+struct Texts {
+    gateway_response: String,
+    metadata: String,
+    flags: String,
+    facts: String,
+    registration: Option<String>,
+}
+
+/// What became of an event of the batch, at this place in it.
+#[derive(Debug)]
+struct SettledEvent {
+    index: usize,
+    state: EventState,
+    error: Option<&'static str>,
+    payment: Option<i64>,
 }
 
 /// What history has in place of an event where none caused it.
 const NO_EVENT: i64 = 0;
 
-fn changes<'a>((event, outcome): &'a (&Prepared, &Outcome)) -> impl Iterator<Item = (i64, &'a Change)> {
-    let changes = match outcome {
-        Outcome::Applied { changes, .. } => changes.as_slice(),
-        Outcome::Ignored | Outcome::Waiting => &[],
-    };
-    changes.iter().map(|change| (event.seq, change))
+impl Delta {
+    /// Takes what changed out of the set. `registered` came about without an event,
+    /// before the events of `batch`; an event without an outcome is somebody else's.
+    /// New payments are numbered from `next_number` on.
+    pub fn of(
+        set: &mut WorkingSet,
+        next_number: &mut i64,
+        registered: &[Change],
+        batch: &[Prepared],
+        outcomes: &[Option<Outcome>],
+    ) -> Result<Self> {
+        let mut new = HashSet::new();
+        let ledger = set.ledger.take_changes();
+        for id in ledger.payments().keys().filter(|id| !set.numbers.contains_key(*id)).cloned().collect::<Vec<_>>() {
+            set.numbers.insert(id.clone(), *next_number);
+            new.insert(id);
+            *next_number += 1;
+        }
+        let texts = ledger.payments().iter().map(|(id, entry)| Ok((id.clone(), Texts::of(entry)?)));
+        let texts = texts.collect::<Result<_>>()?;
+        let mut numbers: Numbers =
+            ledger.payments().keys().filter_map(|id| set.numbers.get_key_value(id)).map(owned).collect();
+        let mut observed: Vec<(i64, Change)> = registered.iter().map(|change| (NO_EVENT, change.clone())).collect();
+        let mut events = Vec::with_capacity(batch.len());
+        for (index, (event, outcome)) in batch.iter().zip(outcomes).enumerate() {
+            let Some(outcome) = outcome else { continue };
+            let (state, error) = match outcome {
+                Outcome::Applied { .. } => (EventState::Applied, None),
+                Outcome::Ignored => (EventState::Ignored, None),
+                Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
+            };
+            if let Outcome::Applied { changes, .. } = outcome {
+                observed.extend(changes.iter().map(|change| (event.seq, change.clone())));
+            }
+            let EventFacts { scope, facts, decides: _ } = &event.facts;
+            let payment = set.ledger.payment_of(scope, facts).and_then(|id| set.numbers.get(id)).copied();
+            events.push(SettledEvent { index, state, error, payment });
+        }
+        let renamed: HashMap<&str, &str> = ledger.renamed().collect();
+        for (_, change) in &observed {
+            let id = renamed.get(change.payment_id.as_str()).copied().unwrap_or(&change.payment_id);
+            numbers.extend(set.numbers.get_key_value(id).map(owned));
+        }
+        for old in renamed.keys() {
+            set.numbers.remove(*old);
+            set.retired.insert((*old).to_owned());
+        }
+        Ok(Self { ledger, texts, numbers, new, events, observed })
+    }
+}
+
+fn owned((id, number): (&String, &i64)) -> (String, i64) {
+    (id.clone(), *number)
+}
+
+impl Texts {
+    fn of(entry: &Entry) -> Result<Self> {
+        let payment = &entry.payment;
+        let unwritable = |error| Error::corrupt("payment", &payment.id, error);
+        let registration = entry.facts.registration().map(|(_, registration)| serde_json::to_string(registration));
+        Ok(Self {
+            gateway_response: serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?,
+            metadata: serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?,
+            flags: serde_json::to_string(&payment.flags).map_err(unwritable)?,
+            facts: facts_text(&entry.facts)?,
+            registration: registration.transpose().map_err(unwritable)?,
+        })
+    }
+}
+
+/// Takes what changed out of the set, as [`Delta::of`] does, and writes it.
+pub(crate) fn all(
+    connection: &Connection,
+    account: &AccountId,
+    set: &mut WorkingSet,
+    registered: &[Change],
+    batch: &[Prepared],
+    outcomes: &[Option<Outcome>],
+    now: Timestamp,
+) -> Result<()> {
+    let delta = Delta::of(set, &mut next_number(connection)?, registered, batch, outcomes)?;
+    write(connection, account, &delta, batch, now)?;
+    Ok(())
+}
+
+/// The number of the next payment that is inserted.
+pub(crate) fn next_number(connection: &Connection) -> Result<i64> {
+    let sql = "SELECT coalesce(max(number), 0) + 1 FROM payment";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
+/// Returns how many events it settled: all, unless somebody else was faster.
+pub(crate) fn write(
+    connection: &Connection,
+    account: &AccountId,
+    delta: &Delta,
+    batch: &[Prepared],
+    now: Timestamp,
+) -> Result<usize> {
+    let settled = events(connection, account, delta, batch, now)?;
+    state(connection, account, delta, now)?;
+    bookings(connection, account, &delta.ledger, now)?;
+    renames(connection, account, delta)?;
+    history(connection, account, delta, now)?;
+    Ok(settled)
 }
 
 /// Event states, and what each event stated about which payment.
 fn events(
     connection: &Connection,
     account: &AccountId,
-    done: &[(&Prepared, &Outcome)],
-    ledger: &Ledger,
-    numbers: &Numbers,
+    delta: &Delta,
+    batch: &[Prepared],
     now: Timestamp,
-) -> Result<()> {
+) -> Result<usize> {
     let mut settle = connection.prepare_cached(SETTLE_EVENT)?;
     let mut insert_facts = connection.prepare_cached(INSERT_FACTS)?;
-    for (event, outcome) in done {
-        let (state, error) = match outcome {
-            Outcome::Applied { .. } => (EventState::Applied, None),
-            Outcome::Ignored => (EventState::Ignored, None),
-            Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
-        };
-        settle.execute(params![state.as_str(), now.micros(), error, event.seq])?;
-        let EventFacts { scope, facts, decides: _ } = &event.facts;
-        let payment = ledger.payment_of(scope, facts).and_then(|id| numbers.get(id));
+    let mut count = 0;
+    for settled in &delta.events {
+        let event = &batch[settled.index];
+        let due_at = event.due_at.map(Timestamp::micros);
+        count += settle.execute(params![settled.state.as_str(), now.micros(), settled.error, event.seq, due_at])?;
         insert_facts.execute(params![
             event.seq,
             account.as_str(),
-            payment,
+            settled.payment,
             event.object_id,
             event.needs_fetch,
             event.text
         ])?;
     }
-    Ok(())
+    Ok(count)
 }
 
 pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
@@ -155,44 +266,36 @@ pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
 }
 
 /// Payments and orders that changed, with their refunds and disputes, and to which
-/// payment each object belongs. Adds the numbers of new payments.
-fn state(
-    connection: &Connection,
-    account: &AccountId,
-    ledger: &Ledger,
-    numbers: &mut Numbers,
-    now: Timestamp,
-) -> Result<()> {
+/// payment each object belongs.
+fn state(connection: &Connection, account: &AccountId, delta: &Delta, now: Timestamp) -> Result<()> {
     let mut put_owner = connection.prepare_cached(PUT_OWNER)?;
-    for (scope, key, payment_id) in ledger.new_owners() {
+    for (scope, key, payment_id) in delta.ledger.new_owners() {
         let (mode, kind) = (scope.mode.as_str(), key.kind.as_str());
         put_owner.execute(params![account.as_str(), scope.gateway, mode, key.id, kind, payment_id])?;
     }
-    for (id, entry) in ledger.payments().iter().filter(|(_, entry)| entry.changed) {
-        let number = payment(connection, account, entry, numbers.get(id).copied(), now)?;
-        numbers.insert(id.clone(), number);
+    for (id, entry) in delta.ledger.payments() {
+        let (Some(texts), Some(number)) = (delta.texts.get(id), delta.numbers.get(id)) else {
+            return Err(Error::corrupt("payment", id, "it changed, but has no number"));
+        };
+        payment(connection, account, entry, texts, *number, delta.new.contains(id), now)?;
         refunds(connection, account, &entry.payment, now)?;
         disputes(connection, account, &entry.payment, now)?;
-        names(connection, account, entry, now)?;
+        names(connection, account, entry, texts, now)?;
     }
-    orders(connection, account, ledger, now)
+    orders(connection, account, &delta.ledger, now)
 }
 
-/// Returns the payment's number; `number` is `None` where it is new.
 fn payment(
     connection: &Connection,
     account: &AccountId,
     entry: &Entry,
-    number: Option<i64>,
+    texts: &Texts,
+    number: i64,
+    is_new: bool,
     now: Timestamp,
-) -> Result<i64> {
+) -> Result<()> {
     let payment = &entry.payment;
-    let unwritable = |error| Error::corrupt("payment", &payment.id, error);
-    let gateway_response = serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?;
-    let metadata = serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?;
-    let flags = serde_json::to_string(&payment.flags).map_err(unwritable)?;
     let failure = payment.failure.as_ref();
-    let facts = facts_text(&entry.facts)?;
     let (mode, amount) = (entry.scope.mode.as_str(), payment.amount.map(|amount| amount.units()));
     let code = failure.and_then(|failure| failure.code.as_deref());
     let message = failure.and_then(|failure| failure.message.as_deref());
@@ -218,10 +321,10 @@ fn payment(
         &code,
         &message,
         &(payment.failed_attempts as i64),
-        &gateway_response,
-        &metadata,
-        &flags,
-        &facts,
+        &texts.gateway_response,
+        &texts.metadata,
+        &texts.flags,
+        &texts.facts,
         &payment.transaction_id,
         &payment.external_id,
         &payment.hold_reason.map(|reason| reason.as_str()),
@@ -229,13 +332,13 @@ fn payment(
         &now.micros(),
         &number,
     ];
-    if let Some(number) = number {
+    if is_new {
+        connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..])?;
+    } else {
         connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
         connection.prepare_cached(MOVE_PAYMENT)?.execute(params![payment.order_id, payment.booking_id, number])?;
-        return Ok(number);
     }
-    connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..30])?;
-    Ok(connection.last_insert_rowid())
+    Ok(())
 }
 
 fn refunds(connection: &Connection, account: &AccountId, payment: &Payment, now: Timestamp) -> Result<()> {
@@ -283,7 +386,7 @@ fn disputes(connection: &Connection, account: &AccountId, payment: &Payment, now
 fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
     let mut put = connection.prepare_cached(PUT_ORDER)?;
     let mut delete = connection.prepare_cached("DELETE FROM merchant_order WHERE account = ? AND id = ?")?;
-    for (id, entry) in ledger.orders().iter().filter(|(_, entry)| entry.changed) {
+    for (id, entry) in ledger.orders() {
         match &entry.order {
             Some(order) => put.execute(params![
                 account.as_str(),
@@ -304,20 +407,13 @@ fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Ti
 
 /// Every transition, in the order in which it came about, and whether somebody is to be
 /// told of it.
-fn history<'a>(
-    connection: &Connection,
-    account: &AccountId,
-    observed: impl Iterator<Item = (i64, &'a Change)>,
-    ledger: &Ledger,
-    numbers: &Numbers,
-    now: Timestamp,
-) -> Result<()> {
+fn history(connection: &Connection, account: &AccountId, delta: &Delta, now: Timestamp) -> Result<()> {
     let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
-    let renamed: HashMap<&str, &str> = ledger.renamed().collect();
-    let current = |id: &'a str| renamed.get(id).copied().unwrap_or(id);
-    for (event_seq, change) in observed {
-        let payment = numbers.get(current(&change.payment_id)).copied().unwrap_or(NO_PAYMENT);
-        let subject_id = if change.subject == Subject::Payment { current(&change.id) } else { &change.id };
+    let renamed: HashMap<&str, &str> = delta.ledger.renamed().collect();
+    for (event_seq, change) in &delta.observed {
+        let current = |id| renamed.get(id).copied().unwrap_or(id);
+        let payment = delta.numbers.get(current(change.payment_id.as_str())).copied().unwrap_or(NO_PAYMENT);
+        let subject_id = if change.subject == Subject::Payment { current(&change.id) } else { change.id.as_str() };
         let said = |sql: &str, key: &dyn ToSql, kind: &str| -> Result<bool> {
             let row: [&dyn ToSql; 3] = [key, &account.as_str(), &kind];
             Ok(connection.prepare_cached(sql)?.query_row(&row[..], |row| row.get(0))?)
@@ -351,7 +447,7 @@ fn history<'a>(
 const NO_PAYMENT: i64 = 0;
 
 fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
-    for (id, entry) in ledger.bookings().iter().filter(|(_, entry)| entry.changed) {
+    for (id, entry) in ledger.bookings() {
         let BookingEntry { inputs, booking, changed: _ } = entry;
         let terms = &inputs.terms;
         let (claim, lost_to) = match &inputs.claim {
@@ -386,10 +482,9 @@ fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: 
 
 /// What the application registered of a payment; of one that it did not register, the
 /// names by which it may turn out to mean one.
-fn names(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<()> {
+fn names(connection: &Connection, account: &AccountId, entry: &Entry, texts: &Texts, now: Timestamp) -> Result<()> {
     let id = &entry.payment.id;
-    if let Some((_, registration)) = entry.facts.registration() {
-        let text = serde_json::to_string(registration).map_err(|error| Error::corrupt("payment", id, error))?;
+    if let (Some((_, registration)), Some(text)) = (entry.facts.registration(), &texts.registration) {
         let row = params![account.as_str(), id, text, now.micros()];
         if connection.prepare_cached(PUT_REGISTRATION)?.execute(row)? == 1 {
             let own = (ReferenceKind::Id, id.as_str());
@@ -413,8 +508,8 @@ fn names(connection: &Connection, account: &AccountId, entry: &Entry, now: Times
 
 /// Facts showed that what seemed to be two payments is one: what belonged to the old
 /// one belongs to the new one, and the old id leads there.
-fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger, numbers: &Numbers) -> Result<()> {
-    let renames: BTreeMap<&str, &str> = ledger.renamed().collect();
+fn renames(connection: &Connection, account: &AccountId, delta: &Delta) -> Result<()> {
+    let renames: BTreeMap<&str, &str> = delta.ledger.renamed().collect();
     let old_number = "SELECT number FROM payment WHERE account = ? AND id = ?";
     let by_number = [
         "UPDATE event_facts SET payment = ?3 WHERE account = ?1 AND payment = ?2",
@@ -432,7 +527,7 @@ fn renames(connection: &Connection, account: &AccountId, ledger: &Ledger, number
     for (old, new) in renames {
         let stored: Option<i64> =
             connection.query_row(old_number, params![account.as_str(), old], |row| row.get(0)).optional()?;
-        if let (Some(stored), Some(number)) = (stored, numbers.get(new)) {
+        if let (Some(stored), Some(number)) = (stored, delta.numbers.get(new)) {
             for sql in by_number {
                 let mut statement = connection.prepare_cached(sql)?;
                 let all: [&dyn ToSql; 5] = [&account.as_str(), &stored, number, &old, &new];

@@ -18,10 +18,16 @@ fn stocked() -> Shop {
     shop
 }
 
+/// As somebody opens it who has the file.
+fn database(shop: &Shop) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
+    database.pragma_update(None, "foreign_keys", false).expect("a pragma");
+    database
+}
+
 /// Changes one row.
 fn edit(shop: &Shop, sql: &str) {
-    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
-    assert_eq!(database.execute(sql, []).expect(sql), 1, "{sql}");
+    assert_eq!(database(shop).execute(sql, []).expect(sql), 1, "{sql}");
 }
 
 #[test]
@@ -124,12 +130,11 @@ fn witnessed(shop: &Shop, seeds: std::ops::RangeInclusive<u64>) -> String {
 
 /// The last links and their events are gone, and nothing that they left behind tells.
 fn remove_links_after(shop: &Shop, batch: u64) {
-    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
     let removal = format!(
         "DELETE FROM event_body WHERE seq IN (SELECT seq FROM event WHERE batch > {batch});
          DELETE FROM event WHERE batch > {batch}; DELETE FROM batch WHERE number > {batch};"
     );
-    database.execute_batch(&removal).expect("they are removed");
+    database(shop).execute_batch(&removal).expect("they are removed");
 }
 
 fn kept(shop: &Shop) -> Vec<Value> {
@@ -147,10 +152,8 @@ fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one() {
     let verify = |file: &str| said(&mut signing(&shop, &["audit", "verify", "--checkpoint", file]));
     let fine = verify("checkpoints.jsonl").ok();
     assert!(fine.contains("signed, 0 unsigned): the chain has what they saw\n"), "{fine}");
-    assert!(
-        verify("serve.log").ok().contains("1 checkpoint (1 signed, 0 unsigned)"),
-        "the log of a first start has one"
-    );
+    let logged = verify("serve.log").ok();
+    assert!(logged.contains("signed, 0 unsigned): the chain has what they saw\n"), "{logged}");
 
     remove_links_after(&shop, 3);
     shop.run(&["audit", "verify"]).ok();
@@ -179,10 +182,10 @@ fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one() {
 fn an_edited_checkpoint_is_found_where_there_is_a_key() {
     let shop = Shop::new();
     witnessed(&shop, 1..=2);
-    let first = kept(&shop).remove(0);
+    let last = kept(&shop).pop().expect("one of when it stopped");
     remove_links_after(&shop, 1);
     let now = json_lines(&shop.run(&["audit", "checkpoint"]).ok()).remove(0);
-    let mut forged = first.clone();
+    let mut forged = last;
     (forged["batch"], forged["hash"]) = (now["batch"].clone(), now["hash"].clone());
     shop.write("checkpoints.jsonl", format!("{{\"message\":\"Serving\"}}\n{forged}\n"));
     let command = ["audit", "verify", "--checkpoint", "checkpoints.jsonl"];

@@ -119,6 +119,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>, command: Com
 }
 
 const AWAITED: &str = "the gateway has not said yet that this session is paid; its webhook is awaited";
+const HELD: &str = "what was paid is not what was asked for: it is held until the payment is released";
 
 /// `POST /api/bookings/{id}/confirm`: the payer came back from the gateway's page with
 /// this checkout session. What the gateway said of it counts, whichever way it comes
@@ -132,7 +133,8 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<String>, command: Co
     let registered = app.store.add_booking_session(&account, id, session_id, idempotency, now).await??;
     let mut shown = shown(&app, Some(&account), registered.id()).await?;
     let is_open = shown.booking.status == BookingStatus::Pending.as_str();
-    shown.detail = is_open.then_some(AWAITED);
+    let is_held = shown.payments.iter().any(|row| row.payment.hold_reason.is_some());
+    shown.detail = is_open.then_some(if is_held { HELD } else { AWAITED });
     let status = if is_open { StatusCode::ACCEPTED } else { StatusCode::OK };
     tracing::info!(%account, booking_id = registered.id(), status = shown.booking.status, "Payer came back");
     Ok(answered(status, &registered, shown))

@@ -7,7 +7,7 @@ use axum::response::Response;
 use domain::money::{Minor, Money};
 use domain::{AccountId, Currency, PaymentStatus, Registration, Terms};
 use serde::{Deserialize, Serialize};
-use store::{EventFilter, EventRow, HistoryRow, OrderRow, PaymentFilter, PaymentRow};
+use store::{EventFilter, EventRow, HistoryRow, NewId, OrderRow, PaymentFilter, PaymentRow};
 
 use super::body::Command;
 use super::{Page, Params, Path, answered, cursor, limit, made, new_id};
@@ -111,7 +111,7 @@ pub async fn register(
 ) -> Result<Response, ApiError> {
     let now = app.clock.now();
     let mut fields = command.fields(&REGISTERED)?;
-    let id = fields.id("id")?.unwrap_or_else(|| new_id("pay", now));
+    let id = fields.id("id")?.map_or_else(|| NewId::Made(new_id("pay", now)), NewId::Given);
     let asked = (fields.amount("amount")?, fields.currency("currency")?);
     let order = app.store.show_order(Some(&command.account), &order_id).await?.ok_or(ApiError::ORDER_NOT_FOUND)?;
     let money = money(&order, asked)?;

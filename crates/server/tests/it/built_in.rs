@@ -89,7 +89,7 @@ impl Paypal {
 }
 
 /// Answers every request with this text.
-async fn hand_out(text: String) -> SocketAddr {
+pub async fn hand_out(text: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -143,8 +143,7 @@ impl BuiltIn {
         body.hash(&mut hash); // A transmission stands for one body, however often it is tried.
         let transmission_id = format!("t-{:x}", hash.finish());
         let webhook_id = secret_of(Gateway::Paypal);
-        let delivery =
-            Delivery { webhook_id, transmission_id: &transmission_id, at, certificate_url: CERTIFICATE_URL };
+        let delivery = Delivery { webhook_id, transmission_id: &transmission_id, at, certificate_url: CERTIFICATE_URL };
         self.paypal.signer.sign(&delivery, body).expect("it signs")
     }
 

@@ -37,12 +37,8 @@ impl<'a> MakeWriter<'a> for Written {
 impl Log {
     pub fn collect() -> Self {
         let written = Written::default();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_ansi(false)
-            .with_writer(written.clone())
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().json().flatten_event(true).with_ansi(false).with_writer(written.clone()).finish();
         Self { written, _guard: tracing::subscriber::set_default(subscriber) }
     }
 

@@ -140,6 +140,9 @@ async fn a_payment_is_registered_and_shown() {
     nameless.as_object_mut().unwrap().remove("id");
     let again = app.post("/api/orders/6735/payments", &nameless.to_string()).await;
     assert_eq!((again.status.as_u16(), &again.json()["id"]), (200, &json!("77")), "known by its names");
+    let mut renamed = body.clone();
+    renamed["id"] = json!("78");
+    app.post("/api/orders/6735/payments", &renamed.to_string()).await.is_problem(409, "reference_taken");
     for (key, other) in [("amount", json!(5001)), ("method", json!("cash")), ("transaction_id", json!("TXN-2"))] {
         let mut differing = body.clone();
         differing[key] = other;

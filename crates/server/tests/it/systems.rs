@@ -54,7 +54,7 @@ impl BuiltIn {
     }
 
     /// What people's SQL says: each row as its columns' texts.
-    fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         use rusqlite::types::ValueRef;
         let database = self.database();
         let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));

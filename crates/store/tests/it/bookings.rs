@@ -174,8 +174,9 @@ async fn a_session_that_is_named_later_joins(db: Scratch) {
     db.lived_through(&[paid(1)]).await;
     assert_eq!(status(&db, "1").await.0, "pending");
     let key = Some(Idempotency::of("k".to_owned(), &[]));
-    let add = db.add_booking_session(&account("default"), "1".to_owned(), "cs_1".to_owned(), key, NOW);
-    assert_eq!(add.await.unwrap(), Ok(Registered::New("1".to_owned())));
+    let default = account("default");
+    let added = db.add_booking_session(&default, "1".to_owned(), "cs_1".to_owned(), key, NOW).await.unwrap();
+    assert_eq!(added, Ok(Registered::New("1".to_owned())));
     assert_eq!(status(&db, "1").await, confirmed());
     let shown = db.show_booking(None, "1").await.unwrap().unwrap();
     assert_eq!((shown.payment_ids.len(), shown.payment_status.as_str()), (1, "paid"));

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use domain::money::Minor;
 use domain::{Currency, Mode, Money, PaymentStatus, ReferenceKind, Registration, Terms};
 use store::{
-    DisputeFilter, EventIdentity, EventState, Idempotency, NewEvent, NewOrder, Noun, PaymentFilter, RefundFilter,
+    DisputeFilter, EventIdentity, EventState, Idempotency, NewEvent, NewId, NewOrder, Noun, PaymentFilter, RefundFilter,
     Refusal, Registered,
 };
 
-use crate::scratch::{NOW, Scratch, account, at, dispute, refund, session, succeeded};
+use crate::scratch::{NOW, Scratch, account, at, delivery, dispute, refund, session, succeeded};
 
 on_each!(
     an_order_is_registered_once,
@@ -71,8 +71,12 @@ async fn with_order(db: &Scratch) {
     assert_eq!(db.register_order(&account("default"), order("6735"), None, NOW).await.unwrap(), new("6735"));
 }
 
+fn given(id: &str) -> NewId {
+    NewId::Given(id.to_owned())
+}
+
 async fn registering(db: &Scratch, id: &str, registration: Registration) -> Result<Registered, Refusal> {
-    db.register_payment(&account("default"), id.to_owned(), registration, None, NOW).await.unwrap()
+    db.register_payment(&account("default"), given(id), registration, None, NOW).await.unwrap()
 }
 
 async fn status(db: &Scratch, id: &str) -> PaymentStatus {
@@ -108,14 +112,18 @@ async fn a_payment_is_registered_once(db: Scratch) {
     with_order(&db).await;
     assert_eq!(registering(&db, "77", known_as("pi_1")).await, new("77"));
     assert_eq!(registering(&db, "77", known_as("pi_1")).await, before("77"));
-    assert_eq!(registering(&db, "made_up", known_as("pi_1")).await, before("77"), "by its name");
+    let made = NewId::Made("pay_1".to_owned());
+    let by_name = db.register_payment(&account("default"), made.clone(), known_as("pi_1"), None, NOW).await.unwrap();
+    assert_eq!(by_name, before("77"));
+    let other = db.register_payment(&account("default"), made, known_as("pi_3"), None, NOW).await.unwrap();
+    assert_eq!(other, new("pay_1"));
     assert_eq!(registering(&db, "77", payment()).await, before("77"), "with fewer names");
     assert_eq!(registering(&db, "77", known_as("pi_2")).await, Err(Refusal::Differs(Noun::Payment)));
     let mut more = known_as("pi_1");
     more.terms.amount = Minor::new(2000).unwrap();
     assert_eq!(registering(&db, "77", more).await, Err(Refusal::Differs(Noun::Payment)));
-    assert_eq!(db.list_payments(&PaymentFilter::default(), 9).await.unwrap().len(), 1);
-    assert_eq!(db.value("SELECT count(*) FROM payments WHERE payment_status = 'pending'").await, "1");
+    assert_eq!(db.list_payments(&PaymentFilter::default(), 9).await.unwrap().len(), 2);
+    assert_eq!(db.value("SELECT count(*) FROM payments WHERE payment_status = 'pending'").await, "2");
 }
 
 async fn a_name_means_one_payment(db: Scratch) {
@@ -127,10 +135,9 @@ async fn a_name_means_one_payment(db: Scratch) {
     assert_eq!(registering(&db, "c", external.clone()).await, new("c"), "a name of another kind");
     // What took an object is the only one that has it.
     assert_eq!(registering(&db, "d", payment()).await, new("d"));
-    let mut named = succeeded("evt_9", "pi_9", "");
-    let body = String::from_utf8(named.body.to_vec()).unwrap();
-    named.body = body.replace(r#""metadata":{}"#, r#""metadata":{"payment_id":"d"}"#).into();
-    db.lived_through(&[rejecting(named)]).await;
+    let body = String::from_utf8(succeeded("evt_9", "pi_9", "").body.to_vec()).unwrap();
+    let body = body.replace(r#""metadata":{}"#, r#""metadata":{"payment_id":"d"}"#);
+    db.lived_through(&[rejecting(delivery("evt_9", "payment_intent.succeeded", body))]).await;
     assert_eq!(status(&db, "d").await, PaymentStatus::Paid);
     assert_eq!(registering(&db, "e", known_as("pi_9")).await, Err(Refusal::NameTaken(ReferenceKind::Gateway)));
 }
@@ -173,7 +180,7 @@ async fn what_is_refused_leaves_nothing_behind(db: Scratch) {
     let default = account("default");
     let other = NewOrder { due: usd(1), ..order("6735") };
     db.register_order(&default, other, key("a"), at(9)).await.unwrap().unwrap_err();
-    db.register_payment(&default, "b".to_owned(), known_as("pi_1"), key("b"), at(9)).await.unwrap().unwrap_err();
+    db.register_payment(&default, given("b"), known_as("pi_1"), key("b"), at(9)).await.unwrap().unwrap_err();
     db.release_payment(&default, "77".to_owned(), key("c"), at(9)).await.unwrap().unwrap_err();
     db.expect_external(&default, "none".to_owned(), "E".to_owned(), key("d"), at(9)).await.unwrap().unwrap_err();
     assert_eq!(db.dump().await, dump);
@@ -332,10 +339,10 @@ async fn each_account_has_its_own(db: Scratch) {
     let shop = account("shop");
     with_order(&db).await;
     registering(&db, "77", known_as("pi_1")).await.unwrap();
-    let refused = db.register_payment(&shop, "77".to_owned(), known_as("pi_1"), None, NOW).await.unwrap();
+    let refused = db.register_payment(&shop, given("77"), known_as("pi_1"), None, NOW).await.unwrap();
     assert_eq!(refused, Err(Refusal::Missing(Noun::Order)), "the order is another account's");
     db.register_order(&shop, order("6735"), None, NOW).await.unwrap().unwrap();
-    assert_eq!(db.register_payment(&shop, "77".to_owned(), known_as("pi_1"), None, NOW).await.unwrap(), new("77"));
+    assert_eq!(db.register_payment(&shop, given("77"), known_as("pi_1"), None, NOW).await.unwrap(), new("77"));
     db.lived_through(&[rejecting(succeeded("evt_1", "pi_1", ""))]).await;
     for (name, expected) in [("default", PaymentStatus::Paid), ("shop", PaymentStatus::Pending)] {
         let row = db.show_payment(Some(&account(name)), "77").await.unwrap().expect(name);

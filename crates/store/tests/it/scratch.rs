@@ -146,7 +146,9 @@ pub fn prepare(claimed: &Claimed) -> Prepared {
         whole.needs_fetch |= statement.needs_fetch;
     }
     whole.facts.creates = claimed.creates && !whole.facts.is_empty();
-    Prepared::new(claimed, whole.facts, whole.object_id, whole.needs_fetch, true).expect("it renders")
+    whole.facts.note_names();
+    let decides = gateways::Gateway::Stripe.decides(&claimed.event_type) && whole.facts.has_statement();
+    Prepared::new(claimed, whole.facts, whole.object_id, whole.needs_fetch, decides).expect("it renders")
 }
 
 pub fn account(name: &str) -> AccountId {

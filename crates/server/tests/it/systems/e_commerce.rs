@@ -80,10 +80,7 @@ async fn eleven_types_keep_payment_and_order_in_step() {
             dispute("evt_10", "updated", "dp_1", "under_review"),
             ("partially_refunded", 1500, 500, "partially_refunded", "open"),
         ),
-        (
-            dispute("evt_11", "closed", "dp_1", "won"),
-            ("partially_refunded", 1500, 500, "partially_refunded", "won"),
-        ),
+        (dispute("evt_11", "closed", "dp_1", "won"), ("partially_refunded", 1500, 500, "partially_refunded", "won")),
         (charge("evt_12", "charge.refunded", &all_back), ("refunded", 1500, 1500, "refunded", "won")),
     ];
     for (number, (body, expected)) in steps.iter().enumerate() {
@@ -95,11 +92,19 @@ async fn eleven_types_keep_payment_and_order_in_step() {
         let expected = (order_status.to_owned(), paid, refunded, status.to_owned(), disputed.to_owned());
         assert_eq!(order(&app, "6735").await, expected, "after {body}");
     }
-    let states = ["pending", "requires_action", "processing", "failed", "authorized", "paid", "partially_refunded", "refunded"];
+    let states =
+        ["pending", "requires_action", "processing", "failed", "authorized", "paid", "partially_refunded", "refunded"];
     assert_eq!(app.path_of("order", "6735"), path(&states));
     let history = "SELECT to_status, event_id FROM order_status_history WHERE order_id = '6735' ORDER BY id";
-    let by = [("requires_action", "evt_1"), ("processing", "evt_2"), ("failed", "evt_3"), ("authorized", "evt_4"),
-              ("paid", "evt_5"), ("partially_refunded", "evt_7"), ("refunded", "evt_12")];
+    let by = [
+        ("requires_action", "evt_1"),
+        ("processing", "evt_2"),
+        ("failed", "evt_3"),
+        ("authorized", "evt_4"),
+        ("paid", "evt_5"),
+        ("partially_refunded", "evt_7"),
+        ("refunded", "evt_12"),
+    ];
     assert_eq!(app.rows(history)[1..], by.map(|(status, event)| [status, event]), "each with the event that did it");
 
     app.made("/api/orders", json!({"id": "6736", "amount": 1500, "currency": "USD"})).await;
@@ -140,7 +145,8 @@ async fn a_dispute_has_its_reason_amount_deadline_and_outcome() {
         app.takes(SHOP, of_shop("evt_1", "succeeded", &json!({ "latest_charge": "ch_shop" }))).await;
         app.takes(SHOP, dispute("evt_2", "created", "dp_1", "warning_needs_response")).await;
         let open = app.seen("/api/disputes").await["data"][0].clone();
-        let shown = said(&open, &["gateway_dispute_id", "charge_id", "status", "amount", "currency", "reason", "due_by"]);
+        let shown =
+            said(&open, &["gateway_dispute_id", "charge_id", "status", "amount", "currency", "reason", "due_by"]);
         let expected = json!({
             "gateway_dispute_id": "dp_1", "charge_id": "ch_shop", "status": "open", "amount": 1500, "currency": "USD",
             "reason": "fraudulent", "due_by": "2025-12-02T00:00:00Z",

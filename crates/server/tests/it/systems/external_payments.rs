@@ -54,7 +54,12 @@ async fn each_of_the_three_confirms_the_payment_that_waits() {
         ("generic, by transaction_id", named("transaction_id", "TXN-123456"), EXTERNAL, of_transaction),
         ("generic, by external_id", cents.clone(), EXTERNAL, completed(&json!({ "transaction_id": null }))),
         ("generic, as text", cents.clone(), EXTERNAL, completed(&json!({ "amount": "150.00" }))),
-        ("generic, without an amount", cents.clone(), EXTERNAL, r#"{"payment_id":"site-77","status":"completed"}"#.into()),
+        (
+            "generic, without an amount",
+            cents.clone(),
+            EXTERNAL,
+            r#"{"payment_id":"site-77","status":"completed"}"#.into(),
+        ),
         (
             "Stripe, by intent",
             named("gateway_transaction_id", "pi_1"),
@@ -131,8 +136,12 @@ async fn another_amount_is_flagged_and_warned_of() {
 #[tokio::test]
 async fn less_under_a_name_that_the_payer_chose_is_held() {
     let by_metadata = |amount: i64, currency: &str| {
-        intent("evt_1", "succeeded", "pi_x",
-            json!({ "amount": amount, "currency": currency, "metadata": { "payment_id": "77" } }))
+        intent(
+            "evt_1",
+            "succeeded",
+            "pi_x",
+            json!({ "amount": amount, "currency": currency, "metadata": { "payment_id": "77" } }),
+        )
     };
     let by_custom_id = |value: &str| {
         let amount = json!({ "value": value, "currency_code": "USD" });
@@ -158,8 +167,12 @@ async fn less_under_a_name_that_the_payer_chose_is_held() {
             assert_eq!(payment["hold_reason"], "amount_mismatch");
             assert_eq!(app.notices("77"), []);
             let released = app.post("/api/payments/77/release", "").await;
-            assert_eq!(said(&released.json(), &["payment_status", "hold_reason"]),
-                json!({ "payment_status": "paid", "hold_reason": null }), "{}", released.text);
+            assert_eq!(
+                said(&released.json(), &["payment_status", "hold_reason"]),
+                json!({ "payment_status": "paid", "hold_reason": null }),
+                "{}",
+                released.text
+            );
         }
         assert_eq!(app.notices("77"), [("payment.paid".to_owned(), 1)], "{body}");
         app.finish_sound().await;
@@ -191,7 +204,8 @@ async fn what_nobody_registered_is_404_until_it_is() {
         let id = payment["id"].as_str().unwrap();
         let retried = app.posted(endpoint, body.as_str()).await;
         let keys = ["received", "status", "message", "payment_id"];
-        let expected = json!({ "received": true, "status": "duplicate", "message": "Payment confirmed", "payment_id": id });
+        let expected =
+            json!({ "received": true, "status": "duplicate", "message": "Payment confirmed", "payment_id": id });
         assert_eq!((retried.status.as_u16(), said(&retried.json(), &keys)), (200, expected));
         assert_eq!(app.rows(kept), [["applied", "1", "0"]]);
         assert_eq!(app.notices(id), [("payment.paid".to_owned(), 1)]);

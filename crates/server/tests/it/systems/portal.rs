@@ -67,7 +67,10 @@ async fn one_of_the_ids_is_enough() {
         (json!({ "id": "9001" }), with("paymentId", json!("9001"))),
         (json!({ "id": "9001" }), with("paymentId", json!(9001))),
         (json!({ "id": "9001", "external_id": "ms-1" }), with("paymentId", json!("ms-1"))),
-        (json!({ "id": "9001", "transaction_id": "wp-1" }), with("metadata", json!({ "providerTransactionId": "wp-1" }))),
+        (
+            json!({ "id": "9001", "transaction_id": "wp-1" }),
+            with("metadata", json!({ "providerTransactionId": "wp-1" })),
+        ),
         (json!({ "id": "9001" }), with("orderId", json!("P-9"))),
     ] {
         let app = BuiltIn::start().await;
@@ -85,8 +88,11 @@ async fn failed_completes_nothing() {
     let app = BuiltIn::start().await;
     registered(&app, "webpay").await;
     let reply = app.takes(PORTAL, message("failed", &json!({}))).await;
-    assert_eq!(said(&reply, &["status", "message", "payment_status"]),
-        json!({ "status": "success", "message": "Payment failed", "payment_status": "failed" }), "{reply}");
+    assert_eq!(
+        said(&reply, &["status", "message", "payment_status"]),
+        json!({ "status": "success", "message": "Payment failed", "payment_status": "failed" }),
+        "{reply}"
+    );
     assert_eq!(app.seen("/api/orders/P-9").await["payment_status"], "failed");
     assert_eq!(app.notices("P-9").iter().filter(|(kind, _)| kind == "order.paid").count(), 0);
     let later = message("completed", &json!({ "timestamp": "2025-11-20T15:58:00Z" }));
@@ -111,7 +117,10 @@ async fn failed_after_completed_changes_nothing_and_is_flagged() {
             replies.push(app.takes(PORTAL, body).await);
         }
         let payment = app.seen("/api/payments/9001").await;
-        assert_eq!((&payment["payment_status"], &payment["flags"]), (&json!("paid"), &json!(["failed_after_completed"])));
+        assert_eq!(
+            (&payment["payment_status"], &payment["flags"]),
+            (&json!("paid"), &json!(["failed_after_completed"]))
+        );
         assert_eq!(app.seen("/api/orders/P-9").await["payment_status"], "paid");
         if !first_failed {
             assert_eq!(replies[1]["message"], "Payment is confirmed already", "{}", replies[1]);
@@ -158,7 +167,11 @@ async fn each_refusal_has_its_status() {
     }
     let nobody = message("completed", &json!({ "paymentId": "9999", "orderId": "P-99", "metadata": {} }));
     app.posted(PORTAL, nobody).await.is_refusal(404);
-    assert_eq!(app.rows("SELECT state FROM webhook_events"), [["waiting"]], "only what was verified and meant something");
+    assert_eq!(
+        app.rows("SELECT state FROM webhook_events"),
+        [["waiting"]],
+        "only what was verified and meant something"
+    );
     assert_eq!(app.seen("/api/payments/9001").await["payment_status"], "pending");
     // Everything is logged with context, nothing sensitive.
     let lines = log.lines();
