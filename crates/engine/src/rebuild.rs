@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::ledger::{Entry, OrderEntry};
-use domain::{AccountId, EventFacts, Ledger, Mode, Scope};
+use domain::{AccountId, EventFacts, Ledger, Mode, Payment, Scope};
 use gateways::Gateway;
-use store::{Store, StoredOrder, StoredPayment};
+use store::{Store, StoredOrder, StoredPart, StoredPayment};
 
 /// Rows read at a time.
 const PAGE: u32 = 500;
@@ -177,13 +177,40 @@ fn derived_payment(id: &str, entry: &Entry) -> StoredPayment {
         amount_captured: payment.amount_captured.units(),
         amount_refunded: payment.amount_refunded.units(),
         order_id: payment.order_id.clone(),
+        parts: derived_parts(payment),
     }
 }
 
+fn derived_parts(payment: &Payment) -> BTreeMap<String, StoredPart> {
+    let refunds = payment.refunds.iter().map(|refund| {
+        let part = StoredPart {
+            gateway_id: refund.gateway_refund_id.clone(),
+            charge_id: refund.charge_id.clone(),
+            status: refund.status.as_str().to_owned(),
+            amount: Some(refund.amount.units()),
+        };
+        (refund.id.clone(), part)
+    });
+    let disputes = payment.disputes.iter().map(|dispute| {
+        let part = StoredPart {
+            gateway_id: dispute.gateway_dispute_id.clone(),
+            charge_id: dispute.charge_id.clone(),
+            status: dispute.status.as_str().to_owned(),
+            amount: dispute.amount.map(|amount| amount.units()),
+        };
+        (dispute.id.clone(), part)
+    });
+    refunds.chain(disputes).collect()
+}
+
 fn describe(payment: &StoredPayment) -> String {
-    let StoredPayment { status, dispute_status, amount_captured, amount_refunded, order_id, .. } = payment;
+    let StoredPayment { status, dispute_status, amount_captured, amount_refunded, order_id, parts, .. } = payment;
     let order = order_id.as_deref().unwrap_or("none");
-    format!("{status}, dispute {dispute_status}, captured {amount_captured}, refunded {amount_refunded}, order {order}")
+    let parts: Vec<String> = parts.iter().map(|(id, part)| format!(", {id} {}", part.status)).collect();
+    format!(
+        "{status}, dispute {dispute_status}, captured {amount_captured}, refunded {amount_refunded}, order {order}{}",
+        parts.concat()
+    )
 }
 
 async fn compare_orders(

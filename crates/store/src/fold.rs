@@ -16,7 +16,8 @@ use crate::load::{Loader, WorkingSet};
 use crate::write::{self, Delta};
 use crate::{Prepared, Result, Settled, Store, apply};
 
-/// Payments on the workbench; with more of them it is cleared when nothing is under way.
+/// Payments on the workbench; with more of them it is cleared but for those of the last
+/// fold, which may not be written when the next one is made.
 const PAYMENTS_MAX: usize = 1024;
 
 /// What folding and writing share.
@@ -98,8 +99,9 @@ impl Folding {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn nothing_is_under_way(&self) -> bool {
-        self.made.load(Ordering::SeqCst) == self.finished.load(Ordering::SeqCst)
+    /// Folds that are not written yet.
+    fn under_way(&self) -> u64 {
+        self.made.load(Ordering::SeqCst) - self.finished.load(Ordering::SeqCst)
     }
 
     /// Other connections, of this process and of others, write too: seldom, but then
@@ -131,17 +133,15 @@ impl Store {
 
 fn fold(connection: &Connection, folding: &Arc<Folding>, account: AccountId, batch: Vec<Prepared>) -> Result<Folded> {
     let generation = folding.generation.load(Ordering::SeqCst); // Before anything is read.
-    let free = folding.nothing_is_under_way();
+    let waiting = folding.under_way();
     let under_way = UnderWay::begin(folding);
     let kept = lock(&folding.workbench).take();
     let transaction = connection.unchecked_transaction()?; // One snapshot.
-    let fits = |bench: &Workbench| {
-        let is_small = bench.set.ledger.payments().len() <= PAYMENTS_MAX || !free;
-        bench.account == account && bench.generation == generation && is_small
-    };
+    // It knows what the last fold changed, not what the one before that did.
+    let fits = |bench: &Workbench| bench.account == account && bench.generation == generation && waiting <= 1;
     let (set, mut next_number) = match kept.filter(fits) {
         Some(workbench) => (workbench.set, workbench.next_number),
-        None if free => (WorkingSet::default(), write::next_number(&transaction)?),
+        None if waiting == 0 => (WorkingSet::default(), write::next_number(&transaction)?),
         // What is not written yet cannot be read.
         None => return Ok(Folded { account, batch, plan: None, under_way }),
     };
@@ -150,6 +150,9 @@ fn fold(connection: &Connection, folding: &Arc<Folding>, account: AccountId, bat
     let mut set = loader.finish()?;
     let outcomes: Vec<Option<Outcome>> = batch.iter().map(|event| Some(set.ledger.apply(&event.facts))).collect();
     let delta = Delta::of(&mut set, &mut next_number, &[], &batch, &outcomes)?;
+    if set.ledger.payments().len() > PAYMENTS_MAX {
+        delta.keep_only_in(&mut set); // The rest is written, or will be before this is.
+    }
     *lock(&folding.workbench) = Some(Workbench { account: account.clone(), generation, set, next_number });
     let outcomes = outcomes.into_iter().flatten().collect();
     Ok(Folded { account, batch, plan: Some(Plan { generation, delta, outcomes }), under_way })

@@ -44,11 +44,7 @@ impl Idempotency {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?));
         let stored = connection.query_row(sql, row, read).optional()?;
         Ok(stored.map(|(hash, id, was_new)| {
-            if hash == self.request_hash {
-                Ok(Registered::Replayed { id, was_new })
-            } else {
-                Err(Refusal::KeyReused)
-            }
+            if hash == self.request_hash { Ok(Registered::Replayed { id, was_new }) } else { Err(Refusal::KeyReused) }
         }))
     }
 
@@ -60,7 +56,8 @@ impl Idempotency {
         answer: &Registered,
         now: Timestamp,
     ) -> Result<()> {
-        let sql = "INSERT OR REPLACE INTO idempotency_key (account, key, request_hash, resource_id, was_new, created_at)
+        let sql =
+            "INSERT OR REPLACE INTO idempotency_key (account, key, request_hash, resource_id, was_new, created_at)
                    VALUES (?, ?, ?, ?, ?, ?)";
         let was_new = matches!(answer, Registered::New(_));
         let row = params![account.as_str(), self.key, self.request_hash, answer.id(), was_new, now.micros()];

@@ -50,7 +50,7 @@ pub use payments::{PaymentFilter, PaymentRow};
 pub use idempotency::Idempotency;
 pub use refunds::{RefundFilter, RefundRow};
 pub use register::{NewId, NewOrder, Noun, Refusal, Registered};
-pub use rebuild::{StoredBooking, StoredOrder, StoredPayment, StoredStatement};
+pub use rebuild::{StoredBooking, StoredOrder, StoredPart, StoredPayment, StoredStatement};
 
 /// The data, on one database.
 #[derive(Clone, Debug)]

@@ -30,6 +30,8 @@ pub struct PaymentRow {
     /// Empty until one spoke of it, or the application said which it will be.
     #[serde(serialize_with = "null_if_empty")]
     pub gateway: String,
+    /// Empty until somebody spoke of it.
+    #[serde(serialize_with = "null_if_empty")]
     pub mode: String,
     #[serde(flatten)]
     pub payment: Payment,
@@ -75,7 +77,7 @@ fn payment_row(row: &SqliteRow) -> Result<PaymentRow> {
         number: row.get(0),
         account: scope.account,
         gateway: scope.gateway,
-        mode: scope.mode.as_str().to_owned(),
+        mode: if facts.has_statement() { scope.mode.as_str().to_owned() } else { String::new() },
         payment,
         created_at: Timestamp::from_micros(row.get(5)),
         updated_at: Timestamp::from_micros(row.get(6)),

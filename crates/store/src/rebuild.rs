@@ -1,5 +1,7 @@
 //! What deriving all state again needs: every statement, and what is stored.
 
+use std::collections::BTreeMap;
+
 use domain::{AccountId, BookingInputs, Facts, Registration, Scope, Timestamp};
 use sqlx::Row;
 
@@ -31,6 +33,17 @@ pub struct StoredPayment {
     pub amount_captured: i64,
     pub amount_refunded: i64,
     pub order_id: Option<String>,
+    /// Its refunds and disputes, by id.
+    pub parts: BTreeMap<String, StoredPart>,
+}
+
+/// What the row of a refund, or of a dispute, comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    pub gateway_id: String,
+    pub charge_id: Option<String>,
+    pub status: String,
+    pub amount: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,10 +166,44 @@ impl Store {
                 amount_captured: row.get(7),
                 amount_refunded: row.get(8),
                 order_id: row.get(9),
+                parts: BTreeMap::new(),
                 id,
             });
         }
+        if let Some(last) = payments.last() {
+            let mut parts = self.stored_parts(account, after, &last.id).await?;
+            for payment in &mut payments {
+                payment.parts = parts.remove(&payment.id).unwrap_or_default();
+            }
+        }
         Ok(payments)
+    }
+
+    /// The refunds and disputes of the payments whose ids are after `after` and up to
+    /// `upto`, by payment and by id.
+    async fn stored_parts(
+        &self,
+        account: &AccountId,
+        after: &str,
+        upto: &str,
+    ) -> Result<BTreeMap<String, BTreeMap<String, StoredPart>>> {
+        let sql = "SELECT payment_id, id, gateway_refund_id, charge_id, status, amount FROM refund
+                   WHERE account = ?1 AND payment_id > ?2 AND payment_id <= ?3
+                   UNION ALL
+                   SELECT payment_id, id, gateway_dispute_id, charge_id, status, amount FROM dispute
+                   WHERE account = ?1 AND payment_id > ?2 AND payment_id <= ?3";
+        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(upto).fetch_all(&self.reader).await?;
+        let mut parts: BTreeMap<String, BTreeMap<String, StoredPart>> = BTreeMap::new();
+        for row in rows {
+            let part = StoredPart {
+                gateway_id: row.get(2),
+                charge_id: row.get(3),
+                status: row.get(4),
+                amount: row.get(5),
+            };
+            parts.entry(row.get(0)).or_default().insert(row.get(1), part);
+        }
+        Ok(parts)
     }
 
     /// Orders by id, after the id `after`.

@@ -178,6 +178,15 @@ impl Delta {
     }
 }
 
+impl Delta {
+    /// Forgets all of the set but what this changed and what that depends on.
+    pub fn keep_only_in(&self, set: &mut WorkingSet) {
+        set.ledger.keep_only(&self.ledger);
+        set.numbers.retain(|id, _| set.ledger.payments().contains_key(id));
+        set.retired = self.ledger.renamed().map(|(old, _)| old.to_owned()).collect();
+    }
+}
+
 fn owned((id, number): (&String, &i64)) -> (String, i64) {
     (id.clone(), *number)
 }
@@ -278,6 +287,9 @@ fn state(connection: &Connection, account: &AccountId, delta: &Delta, now: Times
             return Err(Error::corrupt("payment", id, "it changed, but has no number"));
         };
         payment(connection, account, entry, texts, *number, delta.new.contains(id), now)?;
+        if entry.facts.registration().is_some_and(|(_, registration)| registration.scopes.len() > 1) {
+            forget_parts(connection, account, &entry.payment)?;
+        }
         refunds(connection, account, &entry.payment, now)?;
         disputes(connection, account, &entry.payment, now)?;
         names(connection, account, entry, texts, now)?;
@@ -337,6 +349,21 @@ fn payment(
     } else {
         connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
         connection.prepare_cached(MOVE_PAYMENT)?.execute(params![payment.order_id, payment.booking_id, number])?;
+    }
+    Ok(())
+}
+
+/// Removes refunds and disputes that are called otherwise now: their ids are made of where
+/// their payment comes from, which another gateway's object can change.
+fn forget_parts(connection: &Connection, account: &AccountId, payment: &Payment) -> Result<()> {
+    let refunds: Vec<&str> = payment.refunds.iter().map(|refund| refund.id.as_str()).collect();
+    let disputes: Vec<&str> = payment.disputes.iter().map(|dispute| dispute.id.as_str()).collect();
+    for (table, ids) in [("refund", refunds), ("dispute", disputes)] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE account = ? AND payment_id = ? AND id NOT IN (SELECT value FROM json_each(?))"
+        );
+        let ids = serde_json::json!(ids).to_string();
+        connection.prepare_cached(&sql)?.execute(params![account.as_str(), payment.id, ids])?;
     }
     Ok(())
 }

@@ -146,7 +146,8 @@ impl Ledger {
                 }
             }
         }
-        if after.has_statement() && !scope.gateway.is_empty() {
+        // Refunds and disputes alone say it too: their ids are made of it.
+        if after.primary().is_some() && !scope.gateway.is_empty() {
             let from: (String, Mode) = (scope.gateway.clone(), scope.mode);
             for registration in after.registrations.values_mut().filter(|r| !r.scopes.contains(&from)) {
                 registration.scopes.insert(from.clone());

@@ -71,7 +71,8 @@ impl Command {
             _ => ApiError::bad_request("the body could not be read"),
         })?;
         let body = received.bytes.clone();
-        let request = [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), account.as_str().as_bytes(), &body];
+        let request =
+            [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), account.as_str().as_bytes(), &body];
         let idempotency = key.map(|key| Idempotency::of(key, &request));
         Ok(Self { account, idempotency, body })
     }
@@ -92,9 +93,10 @@ impl Command {
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else { return Ok(None) };
-    let text = key.to_str().ok().filter(|text| {
-        (1..=TEXT_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-    });
+    let text = key
+        .to_str()
+        .ok()
+        .filter(|text| (1..=TEXT_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()));
     match (text, keys.next()) {
         (Some(text), None) => Ok(Some(text.to_owned())),
         _ => Err(ApiError::bad_request(format!(
@@ -149,7 +151,10 @@ impl Fields {
     ) -> Result<Self, ApiError> {
         if let Some(unknown) = values.keys().find(|key| !known.contains(&key.as_str())) {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(ApiError::bad_request(format!("{:?} is no key here; known are: {known}", format!("{within}{unknown}"))));
+            return Err(ApiError::bad_request(format!(
+                "{:?} is no key here; known are: {known}",
+                format!("{within}{unknown}")
+            )));
         }
         values.retain(|_, value| !value.is_null());
         Ok(Self { values, within })

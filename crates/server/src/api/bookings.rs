@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::AccountId;
-use domain::booking::{BookingStatus, BookingTerms, OnConflict};
+use domain::booking::{BookingReason, BookingStatus, BookingTerms, OnConflict};
 use serde::{Deserialize, Serialize};
-use store::{BookingFilter, BookingRow, HistoryRow, PaymentRow};
+use store::{BookingFilter, BookingRow, HistoryRow, PaymentRow, Registered};
 
 use super::body::Command;
-use super::payments::WhichParams;
+use super::payments::{WhichParams, warn_of_mismatch};
 use super::{Page, Params, Path, answered, cursor, limit, made, new_id, word};
 use crate::App;
 use crate::auth::{Reader, account_of};
@@ -78,8 +78,22 @@ pub async fn show(
     Ok(Json(shown(&app, account.as_ref(), &id).await?))
 }
 
-const REGISTERED: [&str; 8] =
-    ["id", "resource_id", "start", "end", "amount", "currency", "session_id", "on_conflict"];
+const REGISTERED: [&str; 8] = ["id", "resource_id", "start", "end", "amount", "currency", "session_id", "on_conflict"];
+
+/// What the gateway had said before decided a booking that was open until now.
+fn log_decided(shown: &Shown) {
+    let Shown { booking, payments, .. } = shown;
+    let (account, booking_id) = (&booking.account, &booking.id);
+    let lost = booking.reason.as_deref() == Some(BookingReason::DatesUnavailable.as_str());
+    let message = match booking.status.as_str() {
+        "pending" => return,
+        "confirmed" => format!("Booking {booking_id} confirmed successfully via webhook"),
+        "cancelled" if lost => format!("Booking {booking_id} cancelled due to availability conflict"),
+        status => format!("The booking {booking_id} is {status}"),
+    };
+    tracing::info!(%account, booking_id, status = booking.status, "{message}");
+    payments.iter().for_each(warn_of_mismatch);
+}
 
 /// `POST /api/bookings`. Its days are claimed when it is paid, not before.
 pub async fn register(State(app): State<App>, command: Command) -> Result<Response, ApiError> {
@@ -105,7 +119,11 @@ pub async fn register(State(app): State<App>, command: Command) -> Result<Respon
     let registered = app.store.register_booking(&account, id, terms, idempotency, now).await??;
     let (booking_id, status) = (registered.id(), made(&registered));
     tracing::info!(%account, booking_id, status = status.as_u16(), "Booking registered");
-    Ok(answered(status, &registered, shown(&app, Some(&account), booking_id).await?))
+    let shown = shown(&app, Some(&account), booking_id).await?;
+    if matches!(registered, Registered::New(_)) {
+        log_decided(&shown);
+    }
+    Ok(answered(status, &registered, shown))
 }
 
 /// `POST /api/bookings/{id}/cancel`: it is given up, and its days are free.
@@ -129,6 +147,8 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<String>, command: Co
     let session_id = fields.session("session_id")?;
     let session_id = fields.required("session_id", session_id)?;
     let Command { account, idempotency, .. } = command;
+    let before = app.store.show_booking(Some(&account), &id).await?.ok_or(ApiError::BOOKING_NOT_FOUND)?;
+    let was_open = before.status == BookingStatus::Pending.as_str();
     let now = app.clock.now();
     let registered = app.store.add_booking_session(&account, id, session_id, idempotency, now).await??;
     let mut shown = shown(&app, Some(&account), registered.id()).await?;
@@ -137,5 +157,8 @@ pub async fn confirm(State(app): State<App>, Path(id): Path<String>, command: Co
     shown.detail = is_open.then_some(if is_held { HELD } else { AWAITED });
     let status = if is_open { StatusCode::ACCEPTED } else { StatusCode::OK };
     tracing::info!(%account, booking_id = registered.id(), status = shown.booking.status, "Payer came back");
+    if was_open {
+        log_decided(&shown);
+    }
     Ok(answered(status, &registered, shown))
 }

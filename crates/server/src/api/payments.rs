@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use domain::money::{Minor, Money};
-use domain::{AccountId, Currency, PaymentStatus, Registration, Terms};
+use domain::{AccountId, Currency, Flag, PaymentStatus, Registration, Terms};
 use serde::{Deserialize, Serialize};
-use store::{EventFilter, EventRow, HistoryRow, NewId, OrderRow, PaymentFilter, PaymentRow};
+use store::{EventFilter, EventRow, HistoryRow, NewId, OrderRow, PaymentFilter, PaymentRow, Registered};
 
 use super::body::Command;
 use super::{Page, Params, Path, answered, cursor, limit, made, new_id};
@@ -90,6 +90,15 @@ pub async fn show(
     Ok(Json(shown(&app, account.as_ref(), &id).await?))
 }
 
+/// What came before it was registered may be another amount, which nobody could see then.
+pub(super) fn warn_of_mismatch(row: &PaymentRow) {
+    let flag = Flag::AmountMismatch;
+    if row.payment.flags.contains(&flag) {
+        let (account, payment_id) = (&row.account, &row.payment.id);
+        tracing::warn!(%account, payment_id, flag = flag.as_str(), "A payment needs a look: {flag}");
+    }
+}
+
 const REGISTERED: [&str; 9] = [
     "id",
     "amount",
@@ -130,7 +139,11 @@ pub async fn register(
     let registered = app.store.register_payment(&account, id, registration, idempotency, now).await??;
     let (payment_id, status) = (registered.id(), made(&registered));
     tracing::info!(%account, payment_id, order_id = order.id, status = status.as_u16(), "Payment registered");
-    Ok(answered(status, &registered, shown(&app, Some(&account), payment_id).await?))
+    let shown = shown(&app, Some(&account), payment_id).await?;
+    if matches!(registered, Registered::New(_)) {
+        warn_of_mismatch(&shown.payment);
+    }
+    Ok(answered(status, &registered, shown))
 }
 
 /// What is to be paid: what was said, else what is due for the order.

@@ -146,8 +146,7 @@ async fn a_derived_id_leads_to_the_registered_one() {
         let app = shop().await;
         let case = naming.name;
         naming.deliver(&app, naming.at[1]).await;
-        let derived: Option<String> =
-            app.seen("/api/payments").await["data"][0]["id"].as_str().map(str::to_owned);
+        let derived: Option<String> = app.seen("/api/payments").await["data"][0]["id"].as_str().map(str::to_owned);
         order(&app).await;
         let id = naming.register(&app).await;
         let payment = app.seen(&format!("/api/payments/{id}")).await;
@@ -235,8 +234,22 @@ async fn all_at_once_the_end_is_the_same() {
         let register = || app.post("/api/orders/6735/payments", &registered);
         let deliver = || app.deliver(if round % 2 == 0 { REJECTS } else { CREATES }, body.as_str());
         let all = tokio::join!(
-            register(), deliver(), deliver(), register(), register(), deliver(), deliver(), register(),
-            deliver(), register(), register(), deliver(), deliver(), register(), register(), deliver(),
+            register(),
+            deliver(),
+            deliver(),
+            register(),
+            register(),
+            deliver(),
+            deliver(),
+            register(),
+            deliver(),
+            register(),
+            register(),
+            deliver(),
+            deliver(),
+            register(),
+            register(),
+            deliver(),
         );
         let registrations = [all.0, all.3, all.4, all.7, all.9, all.10, all.13, all.14];
         let new = registrations.iter().filter(|reply| reply.status.as_u16() == 201).count();

@@ -155,7 +155,9 @@ async fn days_are_available_until_somebody_paid_for_them() {
     assert_eq!(app.seen(ask).await, expected);
     let between = app.seen("/api/resources/house/availability?from=2026-12-05&to=2026-12-08").await;
     assert_eq!(between["available"], true, "the day on which one leaves is free");
-    app.get("/api/resources/none/availability?from=2026-12-05&to=2026-12-08").await.is_problem(404, "resource_not_found");
+    app.get("/api/resources/none/availability?from=2026-12-05&to=2026-12-08")
+        .await
+        .is_problem(404, "resource_not_found");
     for wrong in ["", "?from=2026-12-05", "?from=2026-12-05&to=2026-12-05", "?from=2026-12-05&to=x", "?day=1"] {
         app.get(&format!("/api/resources/house/availability{wrong}")).await.is_problem(400, "bad_request");
     }
@@ -181,7 +183,10 @@ async fn of_two_that_overlap_the_first_that_is_paid_is_confirmed() {
         // What comes again, or later, revises neither.
         let winner = app.seen("/api/bookings/2").await;
         let payment = winner["payment_ids"][0].as_str().unwrap().to_owned();
-        assert_eq!((&winner["payments"][0]["booking_id"], &winner["payments"][0]["payment_status"]), (&json!("2"), &json!("paid")));
+        assert_eq!(
+            (&winner["payments"][0]["booking_id"], &winner["payments"][0]["payment_status"]),
+            (&json!("2"), &json!("paid"))
+        );
         app.hears(at, &checkout("1", "completed", json!({}))).await;
         app.hears(at, &refund("evt_r", "re_1", "pi_2", 1500)).await;
         assert_eq!(app.seen(&format!("/api/payments/{payment}")).await["payment_status"], "refunded");
@@ -196,7 +201,10 @@ async fn of_two_that_overlap_the_first_that_is_paid_is_confirmed() {
             assert_eq!((reply.status.as_u16(), &reply.json()["reason"]), (200, &json!("requested")), "{}", reply.text);
         }
         assert_eq!(app.path_of("booking", "2"), path(&["pending", "confirmed", "cancelled"]));
-        assert_eq!(app.seen("/api/resources/house/availability?from=2026-12-01&to=2026-12-08").await["available"], true);
+        assert_eq!(
+            app.seen("/api/resources/house/availability?from=2026-12-01&to=2026-12-08").await["available"],
+            true
+        );
         assert_eq!(state(&app, "1").await, lost_to("2"), "what is lost is lost");
         book(&app, "4", "2026-12-01", "2026-12-08", json!({})).await;
         app.hears(at, &checkout("4", "completed", json!({}))).await;
@@ -251,6 +259,45 @@ async fn of_a_hundred_paid_at_once_exactly_one_is_confirmed() {
     app.finish_sound().await;
 }
 
+/// Registered, paid and come back from the page, all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_happens_at_once_one_is_confirmed() {
+    for at in [REJECTS, CREATES, REJECTS, CREATES] {
+        let owned = house().await;
+        owned.key(store::KeyScope::Write, None).await;
+        let app = &owned;
+        let one = |number: u32| async move {
+            let id = format!("b{number}");
+            let wanted = json!({
+                "id": id, "resource_id": "house", "start": "2026-12-01", "end": "2026-12-05", "amount": 1500,
+                "currency": "USD",
+            })
+            .to_string();
+            let paid = checkout(&id, "completed", json!({}));
+            let confirm = format!(r#"{{"session_id":"cs_{id}"}}"#);
+            let back = async {
+                app.post("/api/bookings", &wanted).await;
+                app.post(&format!("/api/bookings/{id}/confirm"), &confirm).await
+            };
+            let (registered, delivered, back) =
+                tokio::join!(app.post("/api/bookings", &wanted), app.deliver(at, paid.as_str()), back);
+            assert!(registered.status.is_success() && back.status.is_success(), "{registered:?} {back:?}");
+            assert!(matches!(delivered.status.as_u16(), 200 | 404), "{delivered:?}");
+        };
+        tokio::join!(one(1), one(2), one(3), one(4), one(5), one(6), one(7), one(8));
+        let confirmed = app.seen("/api/bookings?status=confirmed").await;
+        assert_eq!(confirmed["data"].as_array().unwrap().len(), 1, "{confirmed:#}");
+        let winner = confirmed["data"][0]["id"].as_str().unwrap();
+        for number in (1..=8).map(|number| format!("b{number}")).filter(|id| id != winner) {
+            assert_eq!(state(app, &number).await, lost_to(winner));
+            assert_eq!(app.path_of("booking", &number), path(&["pending", "cancelled"]));
+        }
+        assert_eq!(app.path_of("booking", winner), path(&["pending", "confirmed"]));
+        assert_eq!(app.notices(winner), [("booking.confirmed".to_owned(), 1)]);
+        owned.finish_sound().await;
+    }
+}
+
 /// By SEPA and the like the page is completed first and paid days later.
 #[tokio::test]
 async fn a_session_that_is_completed_and_paid_later_confirms_then() {
@@ -277,7 +324,12 @@ async fn a_failed_payment_cancels_until_a_later_one_succeeds() {
     let app = house().await;
     for id in ["1", "2"] {
         book(&app, id, "2026-12-01", "2026-12-05", json!({})).await;
-        let failed = intent(&format!("evt_{id}"), "payment_failed", &format!("pi_{id}"), json!({"metadata": {"booking_id": id}}));
+        let failed = intent(
+            &format!("evt_{id}"),
+            "payment_failed",
+            &format!("pi_{id}"),
+            json!({"metadata": {"booking_id": id}}),
+        );
         app.hears(REJECTS, &failed).await;
         let failed = [json!("cancelled"), json!("failed"), json!("payment_failed"), Value::Null];
         assert_eq!(state(&app, id).await, failed);
@@ -401,7 +453,8 @@ async fn a_booking_that_was_underpaid_waits_for_its_release() {
     assert_eq!(state(&app, "1").await, confirmed());
 
     // A second payment of the booking, and one that the application vouches for.
-    app.hears(REJECTS, &intent("evt_9", "succeeded", "pi_9", json!({"metadata": {"booking_id": "1"}, "amount": 1}))).await;
+    app.hears(REJECTS, &intent("evt_9", "succeeded", "pi_9", json!({"metadata": {"booking_id": "1"}, "amount": 1})))
+        .await;
     book(&app, "2", "2026-12-05", "2026-12-08", json!({})).await;
     app.hears(REJECTS, &checkout("2", "completed", json!({"amount_total": 1}))).await;
     assert_eq!(state(&app, "2").await, pending());
@@ -426,7 +479,10 @@ async fn a_release_is_for_all_payments_of_the_booking() {
     app.post(&format!("/api/payments/{id}/release"), "").await;
     let shown = app.seen("/api/bookings/1").await;
     assert_eq!(shown["status"], "confirmed");
-    assert!(shown["payments"].as_array().unwrap().iter().all(|payment| payment["payment_status"] == "paid"), "{shown:#}");
+    assert!(
+        shown["payments"].as_array().unwrap().iter().all(|payment| payment["payment_status"] == "paid"),
+        "{shown:#}"
+    );
     app.finish_sound().await;
 }
 

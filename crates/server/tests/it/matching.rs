@@ -66,7 +66,8 @@ async fn a_payment_is_looked_up_by_the_best_of_its_names() {
 /// state again agrees.
 #[tokio::test]
 async fn what_belongs_to_one_payment_is_not_given_to_another() {
-    let body = intent("evt_1", "succeeded", "pi_1", json!({"metadata": {"transaction_id": "TXN-1", "payment_id": "a"}}));
+    let body =
+        intent("evt_1", "succeeded", "pi_1", json!({"metadata": {"transaction_id": "TXN-1", "payment_id": "a"}}));
     for at in [REJECTS, CREATES] {
         for early in [false, true] {
             let app = shop().await;
@@ -81,7 +82,9 @@ async fn what_belongs_to_one_payment_is_not_given_to_another() {
             payment(&app, "6735", json!({"id": "b", "amount": 1500, "transaction_id": "TXN-1"})).await;
             let other = r#"{"id":"c","amount":1500,"gateway_transaction_id":"pi_1"}"#;
             app.post("/api/orders/6735/payments", other).await.is_problem(409, "reference_taken");
-            app.post("/api/payments/b/external-pending", r#"{"external_id":"pi_1"}"#).await.is_problem(409, "reference_taken");
+            app.post("/api/payments/b/external-pending", r#"{"external_id":"pi_1"}"#)
+                .await
+                .is_problem(409, "reference_taken");
             app.hears(at, &refund("evt_2", "re_1", "pi_1", 500)).await;
             app.hears(at, &body.replace("evt_1", "evt_3")).await;
             assert_eq!(status(&app, "a").await, "partially_refunded", "at {at}, early {early}");
@@ -125,7 +128,11 @@ async fn of_an_order_with_two_open_payments_neither_is_meant() {
     app.hears(REJECTS, &paid(1)).await;
     assert_eq!((status(&app, "a").await, status(&app, "b").await), ("pending".to_owned(), "pending".to_owned()));
     let shown = app.seen("/api/orders/6735").await;
-    assert_eq!((shown["payments"].as_array().unwrap().len(), &shown["amount_paid"]), (3, &json!(1500)), "its own payment");
+    assert_eq!(
+        (shown["payments"].as_array().unwrap().len(), &shown["amount_paid"]),
+        (3, &json!(1500)),
+        "its own payment"
+    );
 
     app.hears(REJECTS, &intent("evt_a", "succeeded", "pi_a", json!({"metadata": {"payment_id": "a"}}))).await;
     assert_eq!(status(&app, "a").await, "paid");
@@ -223,7 +230,10 @@ async fn what_is_held_counts_once_it_is_released() {
     app.hears(REJECTS, &intent("evt_1", "succeeded", "pi_1", less)).await;
     let held = app.seen("/api/orders/6735").await;
     assert_eq!((&held["payment_status"], &held["amount_paid"]), (&json!("pending"), &json!(0)));
-    assert_eq!(app.database().query_row("SELECT hold_reason FROM payments", [], |row| row.get::<_, String>(0)).unwrap(), "amount_mismatch");
+    assert_eq!(
+        app.database().query_row("SELECT hold_reason FROM payments", [], |row| row.get::<_, String>(0)).unwrap(),
+        "amount_mismatch"
+    );
 
     app.post("/api/payments/1/release", r#"{"amount":1}"#).await.is_problem(400, "bad_request");
     for _ in 0..2 {
@@ -239,7 +249,10 @@ async fn what_is_held_counts_once_it_is_released() {
     app.hears(REJECTS, &intent("evt_2", "succeeded", "pi_2", json!({"amount": 1}))).await;
     assert_eq!(app.seen("/api/orders/6735").await["payment_status"], "paid");
     assert_eq!(app.path_of("payment", "1"), path(&["pending", "paid"]));
-    assert_eq!((app.notices("1"), app.notices("6735")), (vec![("payment.paid".to_owned(), 1)], vec![("order.paid".to_owned(), 1)]));
+    assert_eq!(
+        (app.notices("1"), app.notices("6735")),
+        (vec![("payment.paid".to_owned(), 1)], vec![("order.paid".to_owned(), 1)])
+    );
     app.finish_sound().await;
 }
 
@@ -305,7 +318,9 @@ async fn a_payment_waits_for_an_outside_site() {
         assert_eq!((&shown["external_pending"], &shown["external_id"]), (&json!(true), &json!("E-1")));
         assert_eq!((&shown["payment_status"], &shown["method"]), (&json!("pending"), &json!("webpay")));
     }
-    app.post("/api/payments/none/external-pending", r#"{"external_id":"E-1"}"#).await.is_problem(404, "payment_not_found");
+    app.post("/api/payments/none/external-pending", r#"{"external_id":"E-1"}"#)
+        .await
+        .is_problem(404, "payment_not_found");
     app.post("/api/payments/1/external-pending", "{}").await.is_problem(400, "bad_request");
     payment(&app, "6735", json!({"id": "2"})).await;
     app.post("/api/payments/2/external-pending", r#"{"external_id":"E-1"}"#).await.is_problem(409, "reference_taken");

@@ -125,6 +125,7 @@ async fn a_payment_is_registered_and_shown() {
     let made = app.made("/api/orders/6735/payments", body.clone()).await;
     let expected = json!({
         "account": "default", "id": "77", "order_id": "6735", "amount": 5000, "currency": "USD", "gateway": "stripe",
+        "mode": null,
         "method": "card", "transaction_id": "TXN-123456", "external_id": "E/9", "gateway_transaction_id": "pi_1",
         "metadata": {"seat": "4"}, "payment_status": "pending", "dispute_status": "none", "amount_captured": 0,
         "hold_reason": null, "external_pending": false, "booking_id": null, "flags": [], "events": [], "refunds": [],
@@ -171,7 +172,8 @@ async fn what_is_left_out_of_a_payment_is_what_is_due() {
     app.post("/api/orders/6735/payments", r#"{"currency":"EUR"}"#).await.is_problem(422, "currency_mismatch");
     app.post("/api/orders/none/payments", "{}").await.is_problem(404, "order_not_found");
     // An order that only events know of.
-    app.hears("/payments/webhook", &intent("evt_1", "succeeded", "pi_1", json!({"metadata": {"order_id": "7001"}}))).await;
+    app.hears("/payments/webhook", &intent("evt_1", "succeeded", "pi_1", json!({"metadata": {"order_id": "7001"}})))
+        .await;
     app.post("/api/orders/7001/payments", r#"{"amount":100}"#).await.is_problem(422, "amount_unknown");
     app.post("/api/orders/7001/payments", r#"{"currency":"USD"}"#).await.is_problem(422, "amount_unknown");
     let payment = app.made("/api/orders/7001/payments", json!({"amount": 100, "currency": "EUR"})).await;
@@ -244,7 +246,9 @@ async fn what_cannot_be_understood_is_named() {
     app.send(with_key(Method::POST, "/api/orders", &write, not_utf8)).await.is_problem(400, "bad_request");
     let large = format!(r#"{{"amount":100,"currency":"USD","metadata":{{"a":"{}"}}}}"#, "x".repeat(300_000));
     app.post("/api/orders", &large).await.is_problem(413, "body_too_large");
-    app.send(with_key(Method::DELETE, "/api/orders/6735", &write, Body::empty())).await.is_problem(405, "method_not_allowed");
+    app.send(with_key(Method::DELETE, "/api/orders/6735", &write, Body::empty()))
+        .await
+        .is_problem(405, "method_not_allowed");
     assert_eq!(app.seen("/api/orders").await["data"].as_array().unwrap().len(), 1, "nothing of it was registered");
     app.finish_sound().await;
 }
@@ -262,7 +266,9 @@ async fn the_same_key_gives_the_same_result() {
     }
     let other = app.post_once("k-2", "/api/orders", body).await;
     assert_ne!(other.json()["id"], first.json()["id"], "another key is another order");
-    app.post_once("k-1", "/api/orders", r#"{"amount":101,"currency":"USD"}"#).await.is_problem(422, "idempotency_key_reused");
+    app.post_once("k-1", "/api/orders", r#"{"amount":101,"currency":"USD"}"#)
+        .await
+        .is_problem(422, "idempotency_key_reused");
     app.post_once("k-1", "/api/orders/6735/payments", body).await.is_problem(422, "idempotency_key_reused");
     let slash = app.post_once("k-1", "/api/orders/", body).await;
     assert_eq!(slash.header("idempotent-replayed"), "true", "a slash makes no difference");
@@ -441,7 +447,10 @@ async fn refunds_and_disputes_are_listed() {
         app.get(&format!("{path}?stat=open")).await.is_problem(400, "bad_request");
     }
     let refund = &app.seen("/api/refunds?payment=2").await["data"][0];
-    assert_eq!((&refund["amount"], &refund["currency"], &refund["status"]), (&json!(100), &json!("USD"), &json!("succeeded")));
+    assert_eq!(
+        (&refund["amount"], &refund["currency"], &refund["status"]),
+        (&json!(100), &json!("USD"), &json!("succeeded"))
+    );
     let dispute = &app.seen("/api/disputes?payment=2").await["data"][0];
     assert_eq!((&dispute["reason"], &dispute["stage"]), (&json!("fraudulent"), &json!("needs_response")));
     assert_eq!(dispute["due_by"], "2025-11-21T16:00:00Z");

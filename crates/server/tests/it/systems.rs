@@ -8,6 +8,7 @@ mod point_of_sale;
 mod portal;
 
 use axum::http::StatusCode;
+use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
 use crate::app::{NOW, Reply};
@@ -55,19 +56,22 @@ impl BuiltIn {
 
     /// What people's SQL says: each row as its columns' texts.
     pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        use rusqlite::types::ValueRef;
         let database = self.database();
         let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let columns = statement.column_count();
-        let text = |value: ValueRef<'_>| match value {
-            ValueRef::Null => "NULL".to_owned(),
-            ValueRef::Integer(number) => number.to_string(),
-            ValueRef::Real(number) => number.to_string(),
-            ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
-        };
-        let read = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get_ref(column).map(text)).collect();
+        let read = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get_ref(column).map(text_of)).collect();
         let rows = statement.query_map([], read).expect("it reads");
         rows.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+}
+
+/// As people see it.
+pub fn text_of(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
     }
 }
 

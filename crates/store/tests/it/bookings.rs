@@ -223,7 +223,10 @@ async fn bookings_are_listed_by_what_is_asked(db: Scratch) {
     assert!(matches!(db.show_booking(None, "1").await, Err(store::Error::Conflict(_))));
     assert!(db.show_booking(None, "none").await.unwrap().is_none());
     let one = db.show_booking(Some(&account("default")), "1").await.unwrap().expect("it is there");
-    assert_eq!((one.start.as_str(), one.end.as_str(), one.on_conflict.as_str()), ("2026-12-01", "2026-12-05", "cancel"));
+    assert_eq!(
+        (one.start.as_str(), one.end.as_str(), one.on_conflict.as_str()),
+        ("2026-12-01", "2026-12-05", "cancel")
+    );
 }
 
 async fn bookings_are_read_in_pages(db: Scratch) {
@@ -258,5 +261,11 @@ async fn the_database_itself_keeps_days_apart(db: Scratch) {
         let refused = db.try_tamper(sql).await.unwrap_err();
         assert!(refused.contains("these days of the resource are taken"), "{refused}");
     }
-    assert_eq!(db.tamper("UPDATE booking SET starts_on = '2026-12-05', ends_on = '2026-12-06', status = 'confirmed' WHERE id = '2'").await, 1);
+    assert_eq!(
+        db.tamper(
+            "UPDATE booking SET starts_on = '2026-12-05', ends_on = '2026-12-06', status = 'confirmed' WHERE id = '2'"
+        )
+        .await,
+        1
+    );
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use domain::money::Minor;
 use domain::{Currency, Mode, Money, PaymentStatus, ReferenceKind, Registration, Terms};
 use store::{
-    DisputeFilter, EventIdentity, EventState, Idempotency, NewEvent, NewId, NewOrder, Noun, PaymentFilter, RefundFilter,
-    Refusal, Registered,
+    DisputeFilter, EventIdentity, EventState, Idempotency, NewEvent, NewId, NewOrder, Noun, PaymentFilter,
+    RefundFilter, Refusal, Registered,
 };
 
 use crate::scratch::{NOW, Scratch, account, at, delivery, dispute, refund, session, succeeded};
@@ -205,12 +205,8 @@ async fn what_came_early_joins_what_is_registered(db: Scratch) {
         .iter()
         .map(|row| format!("{} {} {}", row.event_id.as_deref().unwrap_or("-"), row.subject, row.to))
         .collect();
-    let expected = [
-        "- payment pending",
-        "evt_1 payment paid",
-        "evt_2 payment partially_refunded",
-        "evt_2 refund succeeded",
-    ];
+    let expected =
+        ["- payment pending", "evt_1 payment paid", "evt_2 payment partially_refunded", "evt_2 refund succeeded"];
     assert_eq!(told, expected);
     assert_eq!(db.rows("SELECT type FROM notifications WHERE type LIKE '%.paid' ORDER BY id").await.len(), 2);
     // They come again, and so does the registration.
@@ -243,8 +239,7 @@ async fn a_held_payment_is_released(db: Scratch) {
     larger.terms.amount = Minor::new(5000).unwrap();
     with_order(&db).await;
     registering(&db, "77", larger).await.unwrap();
-    let release =
-        async |id: &str| db.release_payment(&default, id.to_owned(), None, NOW).await.unwrap();
+    let release = async |id: &str| db.release_payment(&default, id.to_owned(), None, NOW).await.unwrap();
     assert_eq!(release("none").await, Err(Refusal::Missing(Noun::Payment)));
     assert_eq!(release("77").await, Err(Refusal::NotHeld));
     db.lived_through(&[rejecting(succeeded("evt_1", "pi_1", "6735"))]).await;
@@ -331,7 +326,10 @@ async fn an_outcome_says_what_became_of_an_event(db: Scratch) {
     with_order(&db).await;
     registering(&db, "77", known_as("cs_1")).await.unwrap();
     let outcome = db.outcome(&default, identity("evt_1")).await.unwrap().expect("it is stored");
-    assert_eq!((outcome.state, outcome.payment.map(|row| row.payment.id)), (EventState::Applied, Some("77".to_owned())));
+    assert_eq!(
+        (outcome.state, outcome.payment.map(|row| row.payment.id)),
+        (EventState::Applied, Some("77".to_owned()))
+    );
     assert!(db.outcome(&account("shop"), identity("evt_1")).await.unwrap().is_none());
 }
 

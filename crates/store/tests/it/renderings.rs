@@ -8,6 +8,7 @@ use crate::scratch::{NOW, Scratch, account, at, created, prepare, succeeded};
 on_each!(
     another_version_is_kept_and_its_facts_merged,
     the_same_version_is_no_rendering,
+    no_version_is_a_version_too,
     a_rendering_may_come_in_its_events_batch,
     a_rendering_that_comes_while_its_event_is_applied_is_not_lost,
 );
@@ -39,14 +40,30 @@ async fn another_version_is_kept_and_its_facts_merged(db: Scratch) {
 
 async fn the_same_version_is_no_rendering(db: Scratch) {
     db.lived_through(&[created("evt_1", "pi_1", "")]).await;
-    let mut without_version = succeeded("evt_1", "pi_1", "");
-    without_version.api_version = None;
-    for event in [succeeded("evt_1", "pi_1", ""), without_version] {
-        assert_eq!(db.accepted(&[event]).await, [Receipt::Duplicate]);
-        assert_eq!(db.claimed(NOW).await.len(), 0);
-    }
+    assert_eq!(db.accepted(&[succeeded("evt_1", "pi_1", "")]).await, [Receipt::Duplicate]);
+    assert_eq!(db.claimed(NOW).await.len(), 0);
     assert_eq!(db.value("SELECT count(*) FROM event_rendering").await, "0");
     assert_eq!(db.value("SELECT payment_status FROM payments").await, "pending", "the first body stays the body");
+}
+
+/// PayPal's first version does not say that it is one; whichever comes first, both count.
+async fn no_version_is_a_version_too(db: Scratch) {
+    let without = |mut event: NewEvent| {
+        event.api_version = None;
+        event
+    };
+    let of_order = [
+        [without(created("evt_1", "pi_1", "")), in_version("2.0", succeeded("evt_1", "pi_1", ""))],
+        [in_version("2.0", created("evt_2", "pi_2", "")), without(succeeded("evt_2", "pi_2", ""))],
+    ];
+    for deliveries in of_order {
+        db.lived_through(&deliveries).await;
+        assert_eq!(db.accepted(&deliveries).await, [Receipt::Duplicate, Receipt::Duplicate]);
+        assert_eq!(db.claimed(NOW).await.len(), 0, "both are known");
+    }
+    assert_eq!(db.rows("SELECT payment_status FROM payments").await, [["paid"], ["paid"]]);
+    assert_eq!(db.value("SELECT count(*) FROM event_rendering").await, "2");
+    assert_eq!(db.verify_chain(&account("default")).await.unwrap().faults, []);
 }
 
 async fn a_rendering_may_come_in_its_events_batch(db: Scratch) {
