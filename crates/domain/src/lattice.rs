@@ -86,10 +86,11 @@ impl Join for Earliest {
 /// What was said last, by the gateway's own time. Two statements of one instant
 /// are ordered by the event's id, then by value: arbitrary, but the same for all.
 /// Fit for what has no version of its own (a description, metadata), never for
-/// what decides about money.
+/// what decides about money. Boxed, because most of them are never said and maps of
+/// facts have room for more than they hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Latest<T>(Option<(Timestamp, String, T)>);
+pub struct Latest<T>(Option<Box<(Timestamp, String, T)>>);
 
 impl<T> Default for Latest<T> {
     fn default() -> Self {
@@ -103,11 +104,11 @@ impl<T> Latest<T> {
     }
 
     pub fn said(at: Timestamp, event_id: &str, value: T) -> Self {
-        Self(Some((at, event_id.to_owned(), value)))
+        Self(Some(Box::new((at, event_id.to_owned(), value))))
     }
 
     pub fn get(&self) -> Option<&T> {
-        self.0.as_ref().map(|(_, _, value)| value)
+        self.0.as_deref().map(|(_, _, value)| value)
     }
 
     pub const fn is_none(&self) -> bool {

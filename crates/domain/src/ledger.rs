@@ -311,71 +311,7 @@ impl Ledger {
         change
     }
 
-    /// Takes out what changed since it was loaded, or since the last call, to be written.
-    /// The rest stays, and what is applied next builds on all of it.
-    pub fn take_changes(&mut self) -> Self {
-        let mut changes = Self { renamed: std::mem::take(&mut self.renamed), ..Self::default() };
-        for (id, entry) in self.payments.iter_mut().filter(|(_, entry)| entry.changed) {
-            changes.payments.insert(id.clone(), entry.clone());
-            entry.changed = false;
-        }
-        for (id, entry) in self.orders.iter_mut().filter(|(_, entry)| entry.changed) {
-            changes.orders.insert(id.clone(), entry.clone());
-            entry.changed = false;
-        }
-        for (id, entry) in self.bookings.iter_mut().filter(|(_, entry)| entry.changed) {
-            changes.bookings.insert(id.clone(), entry.clone());
-            entry.changed = false;
-        }
-        for (scope, key) in std::mem::take(&mut self.new_owners) {
-            if let Some(owner) = self.owner(&scope, &key).map(str::to_owned) {
-                changes.owners.entry(scope.clone()).or_default().insert(key.clone(), owner);
-                changes.new_owners.push((scope, key));
-            }
-        }
-        changes
-    }
-
-    /// Forgets all but these changes and what they depend on: what else is needed is put
-    /// in again. For sets that live on while their changes are not stored yet.
-    pub fn keep_only(&mut self, changes: &Self) {
-        let mut orders: BTreeSet<String> = changes.orders.keys().cloned().collect();
-        let mut bookings: BTreeSet<String> = changes.bookings.keys().cloned().collect();
-        let mut payments: BTreeSet<String> = changes.payments.keys().cloned().collect();
-        // A payment is kept with its order and bookings, these with all of their payments.
-        let mut new: Vec<String> = payments.iter().cloned().collect();
-        new.extend(orders.iter().filter_map(|id| self.members.get(id)).flatten().cloned());
-        new.extend(bookings.iter().filter_map(|id| self.booked.get(id)).flatten().cloned());
-        while let Some(id) = new.pop() {
-            payments.insert(id.clone());
-            let Some(entry) = self.payments.get(&id) else { continue };
-            if let Some(order) = order_id(&entry.payment).filter(|order| !orders.contains(order)) {
-                new.extend(self.members.get(&order).into_iter().flatten().cloned());
-                orders.insert(order);
-            }
-            for booking in entry.facts.bookings.keys().filter(|id| !bookings.contains(*id)).cloned().collect::<Vec<_>>()
-            {
-                new.extend(self.booked.get(&booking).into_iter().flatten().cloned());
-                bookings.insert(booking);
-            }
-        }
-        self.payments.retain(|id, _| payments.contains(id));
-        self.orders.retain(|id, _| orders.contains(id));
-        self.bookings.retain(|id, _| bookings.contains(id));
-        self.members.retain(|id, _| orders.contains(id));
-        self.booked.retain(|id, _| bookings.contains(id));
-        self.sessions.retain(|_, booking| bookings.contains(booking));
-        for owners in self.owners.values_mut() {
-            owners.retain(|_, owner| payments.contains(owner));
-        }
-        self.names.clear();
-        let resources: BTreeSet<&String> =
-            self.bookings.values().map(|entry| &entry.inputs.terms.resource_id).collect();
-        self.held_days.retain(|resource, _| resources.contains(resource));
-    }
-
-    /// The payment that owns an object, as far as it is known here.
-    pub fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
+    fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
         self.owners.get(scope)?.get(key).map(String::as_str)
     }
 

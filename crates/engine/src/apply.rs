@@ -10,7 +10,7 @@ use domain::booking::BookingReason;
 use domain::lattice::Join;
 use domain::{AccountId, Change, Facts, Flag, Outcome, Subject, Timestamp, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
-use store::{Attempt, Claimed, Folded, Place, Prepared, Settled, Store};
+use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
 use tokio::sync::{Notify, watch};
 
 use crate::{Clock, Settlements};
@@ -104,43 +104,31 @@ impl Applier<'_> {
         Ok(count)
     }
 
-    /// While one batch is written, the next is read and folded.
+    /// While one batch is written, the next is read.
     async fn apply_account(self, account: &AccountId) -> store::Result<usize> {
+        let Self { store, clock, .. } = self;
         let mut count = 0;
-        let mut batch = self.next_batch(account, Place::START).await?;
+        let mut batch = Batch::read(store, clock, account, Place::START).await?;
         while let Some(last) = batch.last {
             count += batch.len();
             if count >= TURN_MAX {
                 self.apply_batch(account, batch).await?;
                 break;
             }
-            let (applied, next) = tokio::join!(self.apply_batch(account, batch), self.next_batch(account, last));
+            let next = Batch::read(store, clock, account, last);
+            let (applied, next) = tokio::join!(self.apply_batch(account, batch), next);
             applied?;
             batch = next?;
         }
         Ok(count)
     }
 
-    async fn next_batch(self, account: &AccountId, after: Place) -> store::Result<Batch> {
-        let mut batch = Batch::read(self.store, self.clock, account, after).await?;
-        let prepared = std::mem::take(&mut batch.prepared);
-        if !prepared.is_empty() {
-            batch.folded = Some(self.store.fold(account, prepared).await);
-        }
-        Ok(batch)
-    }
-
     async fn apply_batch(self, account: &AccountId, batch: Batch) -> store::Result<()> {
-        let Batch { events, prepared: _, folded, unreadable, last: _ } = batch;
+        let Batch { events, prepared, unreadable, last: _ } = batch;
         for (event, failure) in unreadable {
             self.fail(account, &event, failure).await?;
         }
-        let applied = match folded {
-            None => Ok(Vec::new()),
-            Some(Ok(folded)) => self.store.write(folded, self.clock.now()).await.map_err(Failure::from),
-            Some(Err(error)) => Err(Failure::from(error)),
-        };
-        match applied {
+        match apply(self.store, self.clock, account, prepared).await {
             Ok(settled) => {
                 for (event, settled) in events.iter().zip(&settled) {
                     log_settled(event, settled);
@@ -201,8 +189,6 @@ struct Batch {
     /// With what each states, in the same order.
     events: Vec<Claimed>,
     prepared: Vec<Prepared>,
-    /// What they come to, once that is known.
-    folded: Option<store::Result<Folded>>,
     unreadable: Vec<(Claimed, Failure)>,
     last: Option<Place>,
 }
@@ -212,8 +198,7 @@ impl Batch {
         let limit = if store.is_accepting() { BATCH_MAX_BESIDE_ACCEPTANCE } else { BATCH_MAX };
         let claimed = store.claim(account, after, clock.now(), limit).await?;
         let last = claimed.last().map(Claimed::place);
-        let (events, prepared, unreadable) = Default::default();
-        let mut batch = Self { events, prepared, folded: None, unreadable, last };
+        let mut batch = Self { events: Vec::new(), prepared: Vec::new(), unreadable: Vec::new(), last };
         for event in claimed {
             match prepare(&event) {
                 Ok(ready) => {
@@ -244,6 +229,9 @@ async fn apply(
     account: &AccountId,
     batch: Vec<Prepared>,
 ) -> Result<Vec<Settled>, Failure> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
     Ok(store.apply(account, batch, clock.now()).await?)
 }
 

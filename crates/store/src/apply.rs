@@ -63,7 +63,8 @@ impl Store {
     /// disputes, orders, bookings, history and event states change together or not at
     /// all. One outcome for each event, in their order.
     pub async fn apply(&self, account: &AccountId, batch: Vec<Prepared>, now: Timestamp) -> Result<Vec<Settled>> {
-        self.write(self.fold(account, batch).await?, now).await
+        let account = account.clone();
+        self.hot_writer.run(move |connection| apply(connection, &account, &batch, now)).await
     }
 
     /// Whether deliveries come in just now. An applying transaction holds them up for as
@@ -113,13 +114,7 @@ fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now
     Ok(transaction.commit()?)
 }
 
-/// Everything on the writer: what was folded beside it, and cannot be written, is done so.
-pub(crate) fn apply(
-    connection: &mut Connection,
-    account: &AccountId,
-    batch: &[Prepared],
-    now: Timestamp,
-) -> Result<Vec<Settled>> {
+fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let untaken = untaken(&transaction, account, batch)?;
     let mut set = load(&transaction, account, batch)?;

@@ -11,7 +11,6 @@ mod chain;
 mod claim;
 mod disputes;
 mod events;
-mod fold;
 mod history;
 mod idempotency;
 mod inspect;
@@ -40,7 +39,6 @@ pub use chain::{ChainFault, ChainReport, WRITER as CHAIN_WRITER};
 pub use claim::{Claimed, Place};
 pub use disputes::{DisputeFilter, DisputeRow};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
-pub use fold::Folded;
 pub use history::HistoryRow;
 pub use inspect::Condition;
 pub use keys::{ApiKey, KeyScope};
@@ -59,7 +57,6 @@ pub struct Store {
     /// turns here, because SQLite has one writer.
     hot_writer: Worker,
     hot_reader: Worker,
-    folding: Arc<fold::Folding>,
     /// Everything else; `writer` holds one connection.
     writer: SqlitePool,
     reader: SqlitePool,

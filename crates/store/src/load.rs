@@ -1,7 +1,7 @@
 //! What a transaction has to know before it folds: the part of an account's state that
 //! a batch, or something that is registered, can touch.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use domain::booking::{BookingInputs, BookingTerms, Claim, Days, OnConflict};
 use domain::money::Minor;
@@ -17,9 +17,6 @@ use crate::{Error, Result};
 pub(crate) struct WorkingSet {
     pub ledger: Ledger,
     pub numbers: Numbers,
-    /// Ids of payments that turned out to be others since the set was begun. What is
-    /// stored may still show them.
-    pub retired: HashSet<String>,
 }
 
 /// Reads into a working set. Payments first, then what depends on them.
@@ -40,12 +37,7 @@ const BOOKING: &str =
 
 impl<'a> Loader<'a> {
     pub fn new(connection: &'a Connection, account: &'a AccountId) -> Self {
-        Self::into(connection, account, WorkingSet::default())
-    }
-
-    /// Reads what is not in the set yet.
-    pub fn into(connection: &'a Connection, account: &'a AccountId, set: WorkingSet) -> Self {
-        let (order_ids, booking_ids) = Default::default();
+        let (set, order_ids, booking_ids) = Default::default();
         Self { connection, account, set, order_ids, booking_ids }
     }
 
@@ -58,9 +50,6 @@ impl<'a> Loader<'a> {
         let mut owner = self.connection.prepare_cached(sql)?;
         let mut payment_ids = BTreeSet::new();
         for (scope, key) in keys {
-            if self.set.ledger.owner(scope, &key).is_some() {
-                continue;
-            }
             let object = params![self.account.as_str(), scope.gateway, scope.mode.as_str(), key.id, key.kind.as_str()];
             if let Some(payment_id) = owner.query_row(object, |row| row.get::<_, String>(0)).optional()? {
                 payment_ids.insert(payment_id.clone());
@@ -156,7 +145,7 @@ impl<'a> Loader<'a> {
             let mut rows = statement.query(params![self.account.as_str(), key])?;
             while let Some(row) = rows.next()? {
                 let id: String = row.get(1)?;
-                if self.set.numbers.contains_key(&id) || self.set.retired.contains(&id) {
+                if self.set.numbers.contains_key(&id) {
                     continue;
                 }
                 let mode: String = row.get(3)?;
@@ -179,15 +168,13 @@ impl<'a> Loader<'a> {
         if self.booking_ids.is_empty() || !self.has_any("booking")? {
             self.booking_ids.clear();
         }
-        let mut booking_ids = std::mem::take(&mut self.booking_ids);
-        booking_ids.retain(|id| !self.set.ledger.bookings().contains_key(id));
+        let booking_ids = std::mem::take(&mut self.booking_ids);
         self.payments(BY_BOOKING, &booking_ids)?;
         let has_names = self.has_any("payment_name")?;
         let mut order_ids = BTreeSet::new();
         loop {
             let found: BTreeSet<String> = std::mem::take(&mut self.order_ids);
-            let known = |id: &String| order_ids.contains(id) || self.set.ledger.orders().contains_key(id);
-            let new: BTreeSet<String> = found.into_iter().filter(|id| !known(id)).collect();
+            let new: BTreeSet<String> = found.difference(&order_ids).cloned().collect();
             if new.is_empty() {
                 break;
             }

@@ -262,7 +262,7 @@ impl Store {
         now: Timestamp,
         work: impl FnOnce(&Connection, &AccountId) -> Result<Answer> + Send + 'static,
     ) -> Result<Answer> {
-        let (account, folding) = (account.clone(), self.folding.clone());
+        let account = account.clone();
         let job = move |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if let Some(idempotency) = &idempotency
@@ -275,9 +275,7 @@ impl Store {
                 if let Some(idempotency) = &idempotency {
                     idempotency.remember(&transaction, &account, registered, now)?;
                 }
-                folding.is_passed_by();
                 transaction.commit()?;
-                folding.is_passed_by();
             }
             Ok(answer)
         };

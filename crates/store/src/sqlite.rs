@@ -79,7 +79,7 @@ pub async fn open(path: &Path) -> Result<Store> {
     hot_reader.pragma_update(None, "cache_size", -READER_CACHE_KIBIBYTES)?; // It reads what was just written.
     let hot_reader = Worker::start("store-reader", hot_reader)?;
     let checkpoints = Arc::new(Checkpoints::of(path)?);
-    Ok(Store { hot_writer, hot_reader, folding: Arc::default(), writer, reader, checkpoints })
+    Ok(Store { hot_writer, hot_reader, writer, reader, checkpoints })
 }
 
 /// SQLite refuses this at once, whatever the busy timeout, when another process that

@@ -1,7 +1,6 @@
-//! What an applying transaction writes: the rows that a fold changed. They are made up
-//! beforehand, so that the one writer does nothing but write them.
+//! What an applying transaction writes: the rows that a batch changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use domain::booking::Claim;
 use domain::ledger::{BookingEntry, Entry};
@@ -28,9 +27,9 @@ const INSERT_PAYMENT: &str =
                           amount_captured, amount_refunded, amount_refunding, captured_at, gateway_transaction_id,
                           order_id, customer, method, description, failure_code, failure_message, failed_attempts,
                           gateway_response, metadata, flags, facts, transaction_id, external_id, hold_reason,
-                          booking_id, created_at, updated_at, number)
+                          booking_id, created_at, updated_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
-             ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30, ?31)";
+             ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?30)";
 /// Without what a number's payment never changes: SQLite writes an index anew for each
 /// column of it that is set, whether it differs or not. The order and the booking, which
 /// may change, have a statement of their own.
@@ -91,104 +90,13 @@ const PUT_SESSION: &str = "INSERT OR IGNORE INTO booking_session (account, sessi
 /// Payments' numbers by their ids.
 pub(crate) type Numbers = HashMap<String, i64>;
 
-/// What a fold changed, as rows.
-#[derive(Debug)]
-pub(crate) struct Delta {
-    /// What changed, and nothing else.
-    ledger: Ledger,
-    texts: HashMap<String, Texts>,
-    /// Of payments that changed, or that an event or a transition belongs to.
-    numbers: Numbers,
-    /// Payments that are not there yet.
-    new: HashSet<String>,
-    events: Vec<SettledEvent>,
-    observed: Vec<(i64, Change)>,
-}
-
 /// Columns of a payment that take work to make.
-#[derive(Debug)]
 struct Texts {
     gateway_response: String,
     metadata: String,
     flags: String,
     facts: String,
     registration: Option<String>,
-}
-
-/// What became of an event of the batch, at this place in it.
-#[derive(Debug)]
-struct SettledEvent {
-    index: usize,
-    state: EventState,
-    error: Option<&'static str>,
-    payment: Option<i64>,
-}
-
-/// What history has in place of an event where none caused it.
-const NO_EVENT: i64 = 0;
-
-impl Delta {
-    /// Takes what changed out of the set. `registered` came about without an event,
-    /// before the events of `batch`; an event without an outcome is somebody else's.
-    /// New payments are numbered from `next_number` on.
-    pub fn of(
-        set: &mut WorkingSet,
-        next_number: &mut i64,
-        registered: &[Change],
-        batch: &[Prepared],
-        outcomes: &[Option<Outcome>],
-    ) -> Result<Self> {
-        let mut new = HashSet::new();
-        let ledger = set.ledger.take_changes();
-        for id in ledger.payments().keys().filter(|id| !set.numbers.contains_key(*id)).cloned().collect::<Vec<_>>() {
-            set.numbers.insert(id.clone(), *next_number);
-            new.insert(id);
-            *next_number += 1;
-        }
-        let texts = ledger.payments().iter().map(|(id, entry)| Ok((id.clone(), Texts::of(entry)?)));
-        let texts = texts.collect::<Result<_>>()?;
-        let mut numbers: Numbers =
-            ledger.payments().keys().filter_map(|id| set.numbers.get_key_value(id)).map(owned).collect();
-        let mut observed: Vec<(i64, Change)> = registered.iter().map(|change| (NO_EVENT, change.clone())).collect();
-        let mut events = Vec::with_capacity(batch.len());
-        for (index, (event, outcome)) in batch.iter().zip(outcomes).enumerate() {
-            let Some(outcome) = outcome else { continue };
-            let (state, error) = match outcome {
-                Outcome::Applied { .. } => (EventState::Applied, None),
-                Outcome::Ignored => (EventState::Ignored, None),
-                Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
-            };
-            if let Outcome::Applied { changes, .. } = outcome {
-                observed.extend(changes.iter().map(|change| (event.seq, change.clone())));
-            }
-            let EventFacts { scope, facts, decides: _ } = &event.facts;
-            let payment = set.ledger.payment_of(scope, facts).and_then(|id| set.numbers.get(id)).copied();
-            events.push(SettledEvent { index, state, error, payment });
-        }
-        let renamed: HashMap<&str, &str> = ledger.renamed().collect();
-        for (_, change) in &observed {
-            let id = renamed.get(change.payment_id.as_str()).copied().unwrap_or(&change.payment_id);
-            numbers.extend(set.numbers.get_key_value(id).map(owned));
-        }
-        for old in renamed.keys() {
-            set.numbers.remove(*old);
-            set.retired.insert((*old).to_owned());
-        }
-        Ok(Self { ledger, texts, numbers, new, events, observed })
-    }
-}
-
-impl Delta {
-    /// Forgets all of the set but what this changed and what that depends on.
-    pub fn keep_only_in(&self, set: &mut WorkingSet) {
-        set.ledger.keep_only(&self.ledger);
-        set.numbers.retain(|id, _| set.ledger.payments().contains_key(id));
-        set.retired = self.ledger.renamed().map(|(old, _)| old.to_owned()).collect();
-    }
-}
-
-fn owned((id, number): (&String, &i64)) -> (String, i64) {
-    (id.clone(), *number)
 }
 
 impl Texts {
@@ -206,7 +114,8 @@ impl Texts {
     }
 }
 
-/// Takes what changed out of the set, as [`Delta::of`] does, and writes it.
+/// Everything that changed in the set: `registered` came about without an event, before
+/// the events of `batch`; an event without an outcome is somebody else's.
 pub(crate) fn all(
     connection: &Connection,
     account: &AccountId,
@@ -216,58 +125,60 @@ pub(crate) fn all(
     outcomes: &[Option<Outcome>],
     now: Timestamp,
 ) -> Result<()> {
-    let delta = Delta::of(set, &mut next_number(connection)?, registered, batch, outcomes)?;
-    write(connection, account, &delta, batch, now)?;
-    Ok(())
+    let done = || batch.iter().zip(outcomes).filter_map(|(event, outcome)| Some((event, outcome.as_ref()?)));
+    state(connection, account, set, now)?;
+    bookings(connection, account, &set.ledger, now)?;
+    renames(connection, account, set)?;
+    let of_several = |entry: &Entry| entry.facts.registration().is_some_and(|(_, r)| r.scopes.len() > 1);
+    for entry in set.ledger.payments().values().filter(|entry| entry.changed && of_several(entry)) {
+        forget_parts(connection, account, &entry.payment)?;
+    }
+    events(connection, account, set, done(), now)?;
+    let observed = registered.iter().map(|change| (NO_EVENT, change)).chain(done().flat_map(changes));
+    history(connection, account, set, observed, now)
 }
 
-/// The number of the next payment that is inserted.
-pub(crate) fn next_number(connection: &Connection) -> Result<i64> {
-    let sql = "SELECT coalesce(max(number), 0) + 1 FROM payment";
-    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-}
+/// What history has in place of an event where none caused it.
+const NO_EVENT: i64 = 0;
 
-/// Returns how many events it settled: all, unless somebody else was faster.
-pub(crate) fn write(
-    connection: &Connection,
-    account: &AccountId,
-    delta: &Delta,
-    batch: &[Prepared],
-    now: Timestamp,
-) -> Result<usize> {
-    let settled = events(connection, account, delta, batch, now)?;
-    state(connection, account, delta, now)?;
-    bookings(connection, account, &delta.ledger, now)?;
-    renames(connection, account, delta)?;
-    history(connection, account, delta, now)?;
-    Ok(settled)
+fn changes<'a>((event, outcome): (&'a Prepared, &'a Outcome)) -> impl Iterator<Item = (i64, &'a Change)> {
+    let changes = match outcome {
+        Outcome::Applied { changes, .. } => changes.as_slice(),
+        Outcome::Ignored | Outcome::Waiting => &[],
+    };
+    changes.iter().map(|change| (event.seq, change))
 }
 
 /// Event states, and what each event stated about which payment.
-fn events(
+fn events<'a>(
     connection: &Connection,
     account: &AccountId,
-    delta: &Delta,
-    batch: &[Prepared],
+    set: &WorkingSet,
+    done: impl Iterator<Item = (&'a Prepared, &'a Outcome)>,
     now: Timestamp,
-) -> Result<usize> {
+) -> Result<()> {
     let mut settle = connection.prepare_cached(SETTLE_EVENT)?;
     let mut insert_facts = connection.prepare_cached(INSERT_FACTS)?;
-    let mut count = 0;
-    for settled in &delta.events {
-        let event = &batch[settled.index];
+    for (event, outcome) in done {
+        let (state, error) = match outcome {
+            Outcome::Applied { .. } => (EventState::Applied, None),
+            Outcome::Ignored => (EventState::Ignored, None),
+            Outcome::Waiting => (EventState::Waiting, Some("no payment is registered for it yet")),
+        };
         let due_at = event.due_at.map(Timestamp::micros);
-        count += settle.execute(params![settled.state.as_str(), now.micros(), settled.error, event.seq, due_at])?;
+        settle.execute(params![state.as_str(), now.micros(), error, event.seq, due_at])?;
+        let EventFacts { scope, facts, decides: _ } = &event.facts;
+        let payment = set.ledger.payment_of(scope, facts).and_then(|id| set.numbers.get(id));
         insert_facts.execute(params![
             event.seq,
             account.as_str(),
-            settled.payment,
+            payment,
             event.object_id,
             event.needs_fetch,
             event.text
         ])?;
     }
-    Ok(count)
+    Ok(())
 }
 
 pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
@@ -276,36 +187,33 @@ pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
 
 /// Payments and orders that changed, with their refunds and disputes, and to which
 /// payment each object belongs.
-fn state(connection: &Connection, account: &AccountId, delta: &Delta, now: Timestamp) -> Result<()> {
+fn state(connection: &Connection, account: &AccountId, set: &mut WorkingSet, now: Timestamp) -> Result<()> {
+    let WorkingSet { ledger, numbers } = set;
     let mut put_owner = connection.prepare_cached(PUT_OWNER)?;
-    for (scope, key, payment_id) in delta.ledger.new_owners() {
+    for (scope, key, payment_id) in ledger.new_owners() {
         let (mode, kind) = (scope.mode.as_str(), key.kind.as_str());
         put_owner.execute(params![account.as_str(), scope.gateway, mode, key.id, kind, payment_id])?;
     }
-    for (id, entry) in delta.ledger.payments() {
-        let (Some(texts), Some(number)) = (delta.texts.get(id), delta.numbers.get(id)) else {
-            return Err(Error::corrupt("payment", id, "it changed, but has no number"));
-        };
-        payment(connection, account, entry, texts, *number, delta.new.contains(id), now)?;
-        if entry.facts.registration().is_some_and(|(_, registration)| registration.scopes.len() > 1) {
-            forget_parts(connection, account, &entry.payment)?;
-        }
+    for (id, entry) in ledger.payments().iter().filter(|(_, entry)| entry.changed) {
+        let texts = Texts::of(entry)?;
+        let number = payment(connection, account, entry, &texts, numbers.get(id).copied(), now)?;
+        numbers.insert(id.clone(), number);
         refunds(connection, account, &entry.payment, now)?;
         disputes(connection, account, &entry.payment, now)?;
-        names(connection, account, entry, texts, now)?;
+        names(connection, account, entry, &texts, now)?;
     }
-    orders(connection, account, &delta.ledger, now)
+    orders(connection, account, ledger, now)
 }
 
+/// Returns the payment's number; `number` is `None` where it is new.
 fn payment(
     connection: &Connection,
     account: &AccountId,
     entry: &Entry,
     texts: &Texts,
-    number: i64,
-    is_new: bool,
+    number: Option<i64>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<i64> {
     let payment = &entry.payment;
     let failure = payment.failure.as_ref();
     let (mode, amount) = (entry.scope.mode.as_str(), payment.amount.map(|amount| amount.units()));
@@ -344,13 +252,13 @@ fn payment(
         &now.micros(),
         &number,
     ];
-    if is_new {
-        connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..])?;
-    } else {
+    if let Some(number) = number {
         connection.prepare_cached(UPDATE_PAYMENT)?.execute(&row[..])?;
         connection.prepare_cached(MOVE_PAYMENT)?.execute(params![payment.order_id, payment.booking_id, number])?;
+        return Ok(number);
     }
-    Ok(())
+    connection.prepare_cached(INSERT_PAYMENT)?.execute(&row[..30])?;
+    Ok(connection.last_insert_rowid())
 }
 
 /// Removes refunds and disputes that are called otherwise now: their ids are made of where
@@ -413,7 +321,7 @@ fn disputes(connection: &Connection, account: &AccountId, payment: &Payment, now
 fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
     let mut put = connection.prepare_cached(PUT_ORDER)?;
     let mut delete = connection.prepare_cached("DELETE FROM merchant_order WHERE account = ? AND id = ?")?;
-    for (id, entry) in ledger.orders() {
+    for (id, entry) in ledger.orders().iter().filter(|(_, entry)| entry.changed) {
         match &entry.order {
             Some(order) => put.execute(params![
                 account.as_str(),
@@ -434,12 +342,18 @@ fn orders(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Ti
 
 /// Every transition, in the order in which it came about, and whether somebody is to be
 /// told of it.
-fn history(connection: &Connection, account: &AccountId, delta: &Delta, now: Timestamp) -> Result<()> {
+fn history<'a>(
+    connection: &Connection,
+    account: &AccountId,
+    set: &WorkingSet,
+    observed: impl Iterator<Item = (i64, &'a Change)>,
+    now: Timestamp,
+) -> Result<()> {
     let mut insert = connection.prepare_cached(INSERT_HISTORY)?;
-    let renamed: HashMap<&str, &str> = delta.ledger.renamed().collect();
-    for (event_seq, change) in &delta.observed {
+    let renamed: HashMap<&str, &str> = set.ledger.renamed().collect();
+    for (event_seq, change) in observed {
         let current = |id| renamed.get(id).copied().unwrap_or(id);
-        let payment = delta.numbers.get(current(change.payment_id.as_str())).copied().unwrap_or(NO_PAYMENT);
+        let payment = set.numbers.get(current(change.payment_id.as_str())).copied().unwrap_or(NO_PAYMENT);
         let subject_id = if change.subject == Subject::Payment { current(&change.id) } else { change.id.as_str() };
         let said = |sql: &str, key: &dyn ToSql, kind: &str| -> Result<bool> {
             let row: [&dyn ToSql; 3] = [key, &account.as_str(), &kind];
@@ -474,7 +388,7 @@ fn history(connection: &Connection, account: &AccountId, delta: &Delta, now: Tim
 const NO_PAYMENT: i64 = 0;
 
 fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: Timestamp) -> Result<()> {
-    for (id, entry) in ledger.bookings() {
+    for (id, entry) in ledger.bookings().iter().filter(|(_, entry)| entry.changed) {
         let BookingEntry { inputs, booking, changed: _ } = entry;
         let terms = &inputs.terms;
         let (claim, lost_to) = match &inputs.claim {
@@ -535,8 +449,8 @@ fn names(connection: &Connection, account: &AccountId, entry: &Entry, texts: &Te
 
 /// Facts showed that what seemed to be two payments is one: what belonged to the old
 /// one belongs to the new one, and the old id leads there.
-fn renames(connection: &Connection, account: &AccountId, delta: &Delta) -> Result<()> {
-    let renames: BTreeMap<&str, &str> = delta.ledger.renamed().collect();
+fn renames(connection: &Connection, account: &AccountId, set: &WorkingSet) -> Result<()> {
+    let renames: BTreeMap<&str, &str> = set.ledger.renamed().collect();
     let old_number = "SELECT number FROM payment WHERE account = ? AND id = ?";
     let by_number = [
         "UPDATE event_facts SET payment = ?3 WHERE account = ?1 AND payment = ?2",
@@ -554,7 +468,7 @@ fn renames(connection: &Connection, account: &AccountId, delta: &Delta) -> Resul
     for (old, new) in renames {
         let stored: Option<i64> =
             connection.query_row(old_number, params![account.as_str(), old], |row| row.get(0)).optional()?;
-        if let (Some(stored), Some(number)) = (stored, delta.numbers.get(new)) {
+        if let (Some(stored), Some(number)) = (stored, set.numbers.get(new)) {
             for sql in by_number {
                 let mut statement = connection.prepare_cached(sql)?;
                 let all: [&dyn ToSql; 5] = [&account.as_str(), &stored, number, &old, &new];

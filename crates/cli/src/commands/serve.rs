@@ -11,7 +11,7 @@ use engine::{Clock, Engine, Witness};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::endpoint::InForce;
 use server::serve::Connections;
-use server::{App, Endpoints};
+use server::{App, Endpoints, PublicConfig};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +33,7 @@ pub async fn run(config: Config, flags: &Flags, args: &Args) -> anyhow::Result<E
     say_what_does_not_run(&endpoints);
     let (stop, hangups) = (stop_signal()?, reload::hangups()?);
     let server = Server::start(store, endpoints, config.listen, config.connections, witness).await?;
+    let server = server.with_public(config.public.clone());
     let reloading = reload::run(hangups, config, flags.clone(), args.listen, server.app.endpoints.clone());
     let reloading = tokio::spawn(reloading);
     let ended = server.run(stop).await;
@@ -134,6 +135,11 @@ impl Server {
         let app = App::new(store.clone(), engine.intake(), Clock::System, endpoints);
         let connections = connections(limits, app.endpoints.clone());
         Ok(Self { store, engine, app, listener, connections, address })
+    }
+
+    /// As it is, with what everybody may know.
+    fn with_public(self, public: PublicConfig) -> Self {
+        Self { app: self.app.with_public(public), ..self }
     }
 
     /// Serves until `stop`; then drains. Fails when a part of it died.

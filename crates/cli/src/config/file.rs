@@ -53,6 +53,7 @@ pub struct Connections {
 pub struct Stripe {
     #[serde(default)]
     pub webhook_secrets: Vec<Spanned<Secret>>,
+    pub publishable_key: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -18,7 +18,7 @@ use gateways::Gateway;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use server::client_address::{ForwardedHeader, Proxies};
-use server::{Endpoint, Endpoints};
+use server::{Endpoint, Endpoints, PublicConfig};
 
 use endpoints::{GivenSecrets, Parts};
 use file::{File, Source};
@@ -62,6 +62,8 @@ pub struct Config {
     pub checkpoints: Checkpoints,
     /// What links are made with, without a slash at the end.
     pub public_url: Option<String>,
+    /// What everybody is told who asks.
+    pub public: PublicConfig,
     pub connections: ConnectionLimits,
     /// The merchant accounts, with what people call them.
     pub accounts: BTreeMap<AccountId, Option<String>>,
@@ -127,6 +129,7 @@ impl Config {
             logging_service_url,
             checkpoints: Checkpoints::of(&file, environment),
             public_url: public_url(&source, &file)?,
+            public: public(&file, environment)?,
             connections: connections(&source, &file)?,
             accounts,
             paypal,
@@ -233,6 +236,21 @@ fn public_url(source: &Source, file: &File) -> anyhow::Result<Option<String>> {
         bail!("{}: {text:?} is no URL like https://pay.example.com", source.at(url.span(), "public_url"));
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+/// How Stripe's keys begin that nobody else may know.
+/// <https://docs.stripe.com/keys>
+const SECRET_PREFIXES: [&str; 3] = ["sk_", "rk_", "whsec_"];
+
+fn public(file: &File, environment: Environment<'_>) -> anyhow::Result<PublicConfig> {
+    let (key, name) = match environment("STRIPE_PUBLISHABLE_KEY") {
+        Some(key) => (Some(key), "STRIPE_PUBLISHABLE_KEY"),
+        None => (file.stripe.publishable_key.clone(), "stripe.publishable_key"),
+    };
+    if key.as_ref().is_some_and(|key| SECRET_PREFIXES.iter().any(|prefix| key.starts_with(prefix))) {
+        bail!("{name} is a secret key, and would be shown to everybody: give the one that begins with pk_");
+    }
+    Ok(PublicConfig { stripe_publishable_key: key })
 }
 
 fn connections(source: &Source, file: &File) -> anyhow::Result<ConnectionLimits> {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::shop::{PATH, PATIENCE, SECRET, Server, Shop, request, sample, until};
+use crate::shop::{PATH, PATIENCE, SECRET, Server, Shop, request, said, sample, until};
 
 #[test]
 fn it_says_where_it_listens_and_takes_deliveries_at_both_endpoints() {
@@ -148,4 +148,23 @@ fn a_start_on_a_migrated_database_takes_no_time_to_speak_of() {
     let server = shop.serve();
     assert_eq!(server.deliver(PATH, SECRET, &event.body).0, 200);
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_publishable_key_is_shown_and_a_secret_one_refused() {
+    let shop = Shop::new();
+    shop.write("quittance.toml", "[stripe]\npublishable_key = \"pk_test_file\"\n");
+    let shown = |server: &Server| server.found("/api/config/public", "of nobody")["stripe_publishable_key"].clone();
+    let server = shop.serve();
+    assert_eq!(shown(&server), "pk_test_file");
+    server.stop();
+    let serve = || shop.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let server = Server::start(serve().env("STRIPE_PUBLISHABLE_KEY", "pk_test_1"));
+    assert_eq!(shown(&server), "pk_test_1");
+    server.stop();
+    for secret in ["sk_test_1", "rk_live_1", "whsec_1"] {
+        let refused = said(serve().env("STRIPE_PUBLISHABLE_KEY", secret)).exits(1);
+        assert!(refused.stderr.contains("STRIPE_PUBLISHABLE_KEY is a secret key"), "{refused:?}");
+        assert!(!refused.stderr.contains(secret), "{refused:?}");
+    }
 }

@@ -38,20 +38,12 @@ impl Rows {
 
     fn load(&self, batch: &[EventFacts]) -> Ledger {
         let mut ledger = Ledger::default();
-        self.load_into(&mut ledger, &BTreeSet::new(), batch);
-        ledger
-    }
-
-    /// What the batch needs and the ledger does not have; payments of the `retired` ids
-    /// are others since they were stored.
-    fn load_into(&self, ledger: &mut Ledger, retired: &BTreeSet<String>, batch: &[EventFacts]) {
         let mut payment_ids = BTreeSet::new();
         let mut order_ids: BTreeSet<String> = BTreeSet::new();
         for event in batch {
             order_ids.extend(event.facts.order_ids().into_iter().map(str::to_owned));
             for key in event.facts.keys() {
-                let known = ledger.owner(&event.scope, &key).is_some();
-                if let Some(owner) = self.owners.get(&(event.scope.clone(), key.clone())).filter(|_| !known) {
+                if let Some(owner) = self.owners.get(&(event.scope.clone(), key.clone())) {
                     ledger.load_owner(event.scope.clone(), key, owner.clone());
                     payment_ids.insert(owner.clone());
                 }
@@ -60,11 +52,10 @@ impl Rows {
         for id in &payment_ids {
             order_ids.extend(self.facts(id).1.order_ids().into_iter().map(str::to_owned));
         }
-        order_ids.retain(|id| !ledger.orders().contains_key(id));
         let of_orders =
             self.payments.iter().filter(|(_, row)| row.order_id.as_ref().is_some_and(|id| order_ids.contains(id)));
         payment_ids.extend(of_orders.map(|(id, _)| id.clone()));
-        for id in payment_ids.iter().filter(|id| !retired.contains(*id)) {
+        for id in &payment_ids {
             let (scope, facts) = self.facts(id);
             ledger.load_payment(scope, facts);
         }
@@ -72,6 +63,7 @@ impl Rows {
             let due = self.orders.get(&id).and_then(|(due, _)| *due);
             ledger.load_order(id, due);
         }
+        ledger
     }
 
     fn write(&mut self, ledger: &Ledger) {
@@ -138,38 +130,6 @@ proptest! {
             prop_assert!(left.is_empty());
             prop_assert_eq!(as_json(&rows.end()), expected.clone());
         }
-    }
-
-    #[test]
-    fn folding_ahead_of_what_is_stored_changes_nothing(
-        events in long(), sizes in prop::collection::vec(1..6_usize, 40), forgets in prop::collection::vec(any::<bool>(), 40),
-    ) {
-        let mut rows = Rows::registered();
-        let (mut ledger, mut retired) = (Ledger::default(), BTreeSet::new());
-        let mut unwritten: Option<Ledger> = None;
-        let mut left = events.as_slice();
-        for (size, forget) in sizes.iter().zip(&forgets) {
-            let (batch, rest) = left.split_at((*size).min(left.len()));
-            left = rest;
-            rows.load_into(&mut ledger, &retired, batch); // Without what the last batch changed.
-            for event in batch {
-                ledger.apply(event);
-            }
-            let changes = ledger.take_changes();
-            let renamed: BTreeSet<String> = changes.renamed().map(|(old, _)| old.to_owned()).collect();
-            if *forget {
-                ledger.keep_only(&changes);
-                retired = renamed;
-            } else {
-                retired.extend(renamed);
-            }
-            if let Some(changes) = unwritten.replace(changes) {
-                rows.write(&changes);
-            }
-        }
-        rows.write(&unwritten.expect("there were batches"));
-        prop_assert!(left.is_empty());
-        prop_assert_eq!(as_json(&rows.end()), as_json(&apply_all(&events)));
     }
 
     #[test]

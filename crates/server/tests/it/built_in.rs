@@ -14,12 +14,14 @@ use gateways::paypal::{Delivery, Signer, Trust};
 use gateways::{Gateway, Secret};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, RsaKeySize};
 use secrecy::SecretString;
+use serde_json::json;
 use server::Endpoint;
 use server::endpoint::{Reply, Unmatched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::app::{self, TestApp};
+use crate::gateway::intent;
 
 /// A, point of sale.
 pub const TILL: &str = "/payments/webhook";
@@ -197,4 +199,55 @@ pub fn gateway_at(path: &str) -> Gateway {
     let path = path.strip_suffix('/').unwrap_or(path);
     let found = ENDPOINTS.iter().find(|(at, ..)| *at == path);
     found.unwrap_or_else(|| panic!("{path} is none of the eight")).1
+}
+
+/// Where they are.
+pub const PATHS: [&str; 8] = {
+    let mut paths = [""; 8];
+    let mut number = 0;
+    while number < 8 {
+        paths[number] = ENDPOINTS[number].0;
+        number += 1;
+    }
+    paths
+};
+
+/// Whether a sender there is told the outcome.
+pub fn is_applied(path: &str) -> bool {
+    ENDPOINTS.iter().any(|(at, _, reply, _)| *at == path && *reply == Reply::Applied)
+}
+
+/// What this path's gateway says when payment number `n` is paid.
+pub fn paid(path: &str, n: u32) -> String {
+    match gateway_at(path) {
+        Gateway::Stripe | Gateway::StandardWebhooks => {
+            intent(&format!("evt_{n}"), "succeeded", &format!("pi_{n}"), json!({}))
+        }
+        Gateway::Paypal => json!({
+            "id": format!("WH-{n}"), "event_type": "PAYMENT.CAPTURE.COMPLETED", "create_time": "2025-11-20T16:00:00Z",
+            "resource": { "id": format!("CAP-{n}"), "status": "COMPLETED",
+                          "amount": { "value": "15.00", "currency_code": "USD" } },
+        })
+        .to_string(),
+        Gateway::Generic => json!({
+            "transaction_id": format!("TXN-{n}"), "status": "completed", "amount": 15.00, "currency": "USD",
+        })
+        .to_string(),
+        Gateway::Microservice => json!({ "paymentId": format!("MS-{n}"), "status": "completed" }).to_string(),
+    }
+}
+
+/// Registers payment number `n` so that [`paid`] means it. Returns its id.
+pub async fn register(app: &TestApp, path: &str, n: u32) -> String {
+    let id = format!("own-{n}");
+    let (key, name) = match gateway_at(path) {
+        Gateway::Stripe | Gateway::StandardWebhooks => ("gateway_transaction_id", format!("pi_{n}")),
+        Gateway::Paypal => ("gateway_transaction_id", format!("CAP-{n}")),
+        Gateway::Generic => ("transaction_id", format!("TXN-{n}")),
+        Gateway::Microservice => ("external_id", format!("MS-{n}")),
+    };
+    let order = format!("order-{n}");
+    app.made("/api/orders", json!({ "id": order, "amount": 1500, "currency": "USD" })).await;
+    app.made(&format!("/api/orders/{order}/payments"), json!({ "id": id, key: name })).await;
+    id
 }

@@ -91,7 +91,7 @@ fn wrapped(number: usize, index: &Value, object: &Value) -> Value {
 
 /// State that has to be the same whatever came first: people's tables, without the times at
 /// which rows were written.
-fn state(app: &TestApp) -> BTreeMap<&'static str, Vec<String>> {
+pub fn state(app: &TestApp) -> BTreeMap<&'static str, Vec<String>> {
     let database = app.database();
     let table = |name: &'static str| {
         let mut statement = database.prepare(&format!("SELECT * FROM {name}")).expect(name);

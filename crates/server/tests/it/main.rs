@@ -14,6 +14,7 @@ mod gateway;
 mod guards;
 mod health;
 mod hostile;
+mod interleavings;
 mod log;
 mod matching;
 mod payments;

@@ -7,61 +7,14 @@ use domain::Mode;
 use gateways::Gateway;
 use serde_json::{Value, json};
 use server::Endpoint;
-use server::endpoint::{Reply as ReplyMode, Secrets};
+use server::endpoint::Secrets;
 use server::limits::Rate;
 
-use crate::app::{NOW, Reply, TestApp, post};
-use crate::built_in::{BOOKINGS, BuiltIn, ENDPOINTS, PORTAL, SHOP, SHOP_PAYPAL, TILL, gateway_at};
-use crate::gateway::{event, intent};
-
-const PATHS: [&str; 8] = {
-    let mut paths = [""; 8];
-    let mut number = 0;
-    while number < 8 {
-        paths[number] = ENDPOINTS[number].0;
-        number += 1;
-    }
-    paths
+use crate::app::{NOW, Reply, post};
+use crate::built_in::{
+    BOOKINGS, BuiltIn, PATHS, PORTAL, SHOP, SHOP_PAYPAL, TILL, gateway_at, is_applied, paid, register,
 };
-
-fn is_applied(path: &str) -> bool {
-    ENDPOINTS.iter().any(|(at, _, reply, _)| *at == path && *reply == ReplyMode::Applied)
-}
-
-/// What this path's gateway says when payment number `n` is paid.
-fn paid(path: &str, n: u32) -> String {
-    match gateway_at(path) {
-        Gateway::Stripe | Gateway::StandardWebhooks => {
-            intent(&format!("evt_{n}"), "succeeded", &format!("pi_{n}"), json!({}))
-        }
-        Gateway::Paypal => json!({
-            "id": format!("WH-{n}"), "event_type": "PAYMENT.CAPTURE.COMPLETED", "create_time": "2025-11-20T16:00:00Z",
-            "resource": { "id": format!("CAP-{n}"), "status": "COMPLETED",
-                          "amount": { "value": "15.00", "currency_code": "USD" } },
-        })
-        .to_string(),
-        Gateway::Generic => json!({
-            "transaction_id": format!("TXN-{n}"), "status": "completed", "amount": 15.00, "currency": "USD",
-        })
-        .to_string(),
-        Gateway::Microservice => json!({ "paymentId": format!("MS-{n}"), "status": "completed" }).to_string(),
-    }
-}
-
-/// Registers payment number `n` so that [`paid`] means it. Returns its id.
-async fn register(app: &TestApp, path: &str, n: u32) -> String {
-    let id = format!("own-{n}");
-    let (key, name) = match gateway_at(path) {
-        Gateway::Stripe | Gateway::StandardWebhooks => ("gateway_transaction_id", format!("pi_{n}")),
-        Gateway::Paypal => ("gateway_transaction_id", format!("CAP-{n}")),
-        Gateway::Generic => ("transaction_id", format!("TXN-{n}")),
-        Gateway::Microservice => ("external_id", format!("MS-{n}")),
-    };
-    let order = format!("order-{n}");
-    app.made("/api/orders", json!({ "id": order, "amount": 1500, "currency": "USD" })).await;
-    app.made(&format!("/api/orders/{order}/payments"), json!({ "id": id, key: name })).await;
-    id
-}
+use crate::gateway::event;
 
 /// That it was taken, in the one shape; returns the rest of what it says.
 #[track_caller]
