@@ -195,12 +195,8 @@ impl Store {
         let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(upto).fetch_all(&self.reader).await?;
         let mut parts: BTreeMap<String, BTreeMap<String, StoredPart>> = BTreeMap::new();
         for row in rows {
-            let part = StoredPart {
-                gateway_id: row.get(2),
-                charge_id: row.get(3),
-                status: row.get(4),
-                amount: row.get(5),
-            };
+            let part =
+                StoredPart { gateway_id: row.get(2), charge_id: row.get(3), status: row.get(4), amount: row.get(5) };
             parts.entry(row.get(0)).or_default().insert(row.get(1), part);
         }
         Ok(parts)

@@ -20,6 +20,7 @@ fn what_it_says_to_look_at_is_there_while_it_runs() {
     let shop = Shop::new();
     let mut server = Server::start(&mut shop.command(&["demo", "--listen", "127.0.0.1:0", "--rate", "0"]));
     let stdout = until("a round is done", || Some(server.stdout()).filter(|said| said.contains("acknowledged;")));
+    server.applied(); // What is acknowledged shows a moment later.
     let mut calls = 0;
     for line in stdout.lines().map(str::trim).filter(|line| line.starts_with("curl ")) {
         let key = line.split_once("Bearer ").and_then(|(_, rest)| Some(rest.split_once('\'')?.0)).unwrap_or_default();

@@ -123,6 +123,7 @@ async fn another_amount_is_flagged_and_warned_of() {
         let payment = app.seen(&format!("/api/payments/{id}")).await;
         let flags = if differs { json!(["amount_mismatch"]) } else { json!([]) };
         assert_eq!((&payment["payment_status"], &payment["flags"]), (&json!("paid"), &flags), "{amount} {currency}");
+        assert_eq!(payment["captured_currency"], currency, "in what was paid: {payment:#}");
         let warnings: Vec<Value> = log.lines().into_iter().filter(|line| line["flag"] == "amount_mismatch").collect();
         assert_eq!(warnings.len(), usize::from(differs), "{amount} {currency}: {warnings:?}");
         assert!(warnings.iter().all(|line| line["level"] == "WARN" && line["payment_id"] == id), "{warnings:?}");
