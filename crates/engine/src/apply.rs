@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::{Clock, Settlements};
 
 /// Events in one applying transaction.
-const BATCH_MAX: u32 = 256;
+const BATCH_MAX: u32 = 192;
 /// The same while deliveries come in: about three milliseconds of the writer.
 const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 64;
 /// Events of one account before another has its turn.

@@ -36,7 +36,7 @@ const FORCED_PAGES_MIN: i64 = 256;
 /// How long the writer waits for those who still read the log before it begins it anew.
 const READERS_TIMEOUT: Duration = Duration::from_millis(2);
 /// Pages that the writer keeps, and the hot reader, in KiB.
-const CACHE_KIBIBYTES: i64 = 10 * 1024;
+const CACHE_KIBIBYTES: i64 = 6 * 1024;
 const READER_CACHE_KIBIBYTES: i64 = 2 * 1024;
 /// Prepared statements that a hot connection keeps; more than there are.
 const STATEMENTS_MAX: usize = 64;
