@@ -99,13 +99,34 @@ pub struct Facts {
     pub bookings: BTreeMap<String, BookingTerms>,
 }
 
-join_by_field!(Facts { intents, sessions, charges, paypal_orders, captures, authorizations, refunds, disputes, readers, thin, externals, creates, holds_mismatch, named, registrations, bookings });
+join_by_field!(Facts {
+    intents,
+    sessions,
+    charges,
+    paypal_orders,
+    captures,
+    authorizations,
+    refunds,
+    disputes,
+    readers,
+    thin,
+    externals,
+    creates,
+    holds_mismatch,
+    named,
+    registrations,
+    bookings
+});
 
 impl Facts {
     /// Whether no object is described.
     pub fn is_empty(&self) -> bool {
         let others = self.refunds.is_empty() && self.disputes.is_empty() && self.readers.is_empty();
-        !self.has_payment() && self.paypal_orders.is_empty() && others && self.thin.is_empty() && self.externals.is_empty()
+        !self.has_payment()
+            && self.paypal_orders.is_empty()
+            && others
+            && self.thin.is_empty()
+            && self.externals.is_empty()
     }
 
     /// Whether an object that *is* a payment was seen, rather than only named. What
@@ -120,7 +141,9 @@ impl Facts {
 
     /// Visits every object that is described or named here; some more than once.
     pub(crate) fn each_named<'a>(&'a self, mut visit: impl FnMut(ObjectKind, &'a str)) {
-        use ObjectKind::{Authorization, Capture, Charge, Dispute, External, Intent, PaypalOrder, Reader, Refund, Session};
+        use ObjectKind::{
+            Authorization, Capture, Charge, Dispute, External, Intent, PaypalOrder, Reader, Refund, Session,
+        };
         let mut all = |kind, ids: &'a BTreeSet<String>| ids.iter().for_each(|id| visit(kind, id));
         for intent in self.intents.values() {
             all(Charge, &intent.charges);

@@ -9,8 +9,8 @@ use crate::dispute::{Dispute, DisputeFacts};
 use crate::intent::{Details, Failure};
 use crate::money::{Currency, Minor};
 use crate::refund::{Refund, RefundFacts, RefundStatus};
-use crate::status::text_enum;
 use crate::registration::{Mismatch, Terms};
+use crate::status::text_enum;
 use crate::{DisputeStatus, Facts, ObjectKind, PaymentStatus, Phase, Scope, Timestamp};
 
 text_enum! {
@@ -178,7 +178,8 @@ impl Facts {
             captured_at: success,
             newest,
             gateway_transaction_id: self.gateway_transaction_id(),
-            order_id: said(|terms| terms.order_id.clone()).or_else(|| self.described(|details| details.order_id.clone())),
+            order_id: said(|terms| terms.order_id.clone())
+                .or_else(|| self.described(|details| details.order_id.clone())),
             customer: self.described(|details| details.customer.clone()),
             description: self.described(|details| details.description.clone()),
             method: self.described(|details| details.method.clone()).or_else(|| said(|terms| terms.method.clone())),
@@ -239,7 +240,12 @@ impl Facts {
         let intents = self.intents.values().filter_map(|intent| intent.succeeded_at.get());
         let sessions = self.sessions.values().filter_map(|session| session.paid_at.get());
         let charges = self.charges.values().filter(|charge| !charge.failed()).filter_map(|c| c.captured_at.get());
-        intents.chain(sessions).chain(charges).chain(self.paypal_captured_at()).chain(self.external_completed_at()).min()
+        intents
+            .chain(sessions)
+            .chain(charges)
+            .chain(self.paypal_captured_at())
+            .chain(self.external_completed_at())
+            .min()
     }
 
     /// Intent, session and charge speak of the same money, so the largest of the
@@ -262,7 +268,11 @@ impl Facts {
             .sum();
         let charges: Minor = self.charges.values().map(ChargeFacts::captured).sum();
         // A session's total is what was asked for; a partial capture is less.
-        [intents, charges, self.paypal_captured(), self.external_captured()].into_iter().max().filter(|most| *most > Minor::ZERO).unwrap_or(sessions)
+        [intents, charges, self.paypal_captured(), self.external_captured()]
+            .into_iter()
+            .max()
+            .filter(|most| *most > Minor::ZERO)
+            .unwrap_or(sessions)
     }
 
     /// Every object that stands for the payment is canceled, and there is one.
@@ -294,7 +304,12 @@ impl Facts {
     fn failed_attempts(&self) -> usize {
         let of_intents = self.intents.values().flat_map(|intent| &intent.failed_attempts);
         let of_charges = self.charges.iter().filter(|(_, charge)| charge.failed()).map(|(id, _)| id);
-        of_intents.chain(of_charges).chain(self.paypal_failed_attempts()).chain(self.external_failed_attempts()).collect::<BTreeSet<_>>().len()
+        of_intents
+            .chain(of_charges)
+            .chain(self.paypal_failed_attempts())
+            .chain(self.external_failed_attempts())
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// A refund's charge: the one it names, else the payment's only one, else the

@@ -223,8 +223,10 @@ impl Facts {
     /// be found by if they were registered.
     pub fn wanted(&self) -> BTreeSet<&str> {
         let externals = self.externals.values();
-        let mut wanted: BTreeSet<&str> =
-            externals.flat_map(|external| external.transaction_ids.iter().chain(&external.payment_ids)).map(String::as_str).collect();
+        let mut wanted: BTreeSet<&str> = externals
+            .flat_map(|external| external.transaction_ids.iter().chain(&external.payment_ids))
+            .map(String::as_str)
+            .collect();
         wanted.extend(self.named.iter().filter_map(|name| match name {
             Named::Transaction(id) | Named::Payment(id) => Some(id.as_str()),
             Named::Booking(_) | Named::Order(_) => None,
@@ -249,7 +251,10 @@ impl Facts {
 
     /// Bookings that are named, by `metadata.booking_id`.
     pub fn booking_ids(&self) -> BTreeSet<&str> {
-        self.named.iter().filter_map(|name| if let Named::Booking(id) = name { Some(id.as_str()) } else { None }).collect()
+        self.named
+            .iter()
+            .filter_map(|name| if let Named::Booking(id) = name { Some(id.as_str()) } else { None })
+            .collect()
     }
 
     /// Of a registered payment, where its objects came from: what the application

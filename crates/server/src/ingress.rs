@@ -12,10 +12,10 @@ use gateways::Envelope;
 use store::{EventIdentity, NewEvent, Receipt};
 
 use crate::client_address::Peer;
+use crate::door;
 use crate::endpoint::{self, Endpoints, OnAmountMismatch};
 use crate::refusal::{Refusal, json};
 use crate::reply::{self, Answer, Reply};
-use crate::door;
 use crate::{App, Endpoint};
 
 /// Takes a delivery to `endpoint`, which is one of `endpoints`.

@@ -81,11 +81,7 @@ impl Answer {
 }
 
 /// What became of an event that came before.
-pub(crate) async fn of_duplicate(
-    app: &App,
-    endpoint: &Endpoint,
-    event: EventIdentity,
-) -> Result<Answer, Refusal> {
+pub(crate) async fn of_duplicate(app: &App, endpoint: &Endpoint, event: EventIdentity) -> Result<Answer, Refusal> {
     let outcome = outcome(app, endpoint, &event).await?;
     Ok(match outcome {
         Some(outcome) if outcome.state == EventState::Ignored => Answer::Ignored,

@@ -40,15 +40,15 @@ pub use claim::{Claimed, Place};
 pub use disputes::{DisputeFilter, DisputeRow};
 pub use events::{Backlog, EventDetail, EventFilter, EventRow, EventState, FailedAttempt, Redelivery, StateCounts};
 pub use history::HistoryRow;
+pub use idempotency::Idempotency;
 pub use inspect::Condition;
 pub use keys::{ApiKey, KeyScope};
 pub use orders::OrderRow;
 pub use outcome::{EventIdentity, EventOutcome};
 pub use payments::{PaymentFilter, PaymentRow};
-pub use idempotency::Idempotency;
+pub use rebuild::{StoredBooking, StoredOrder, StoredPart, StoredPayment, StoredStatement};
 pub use refunds::{RefundFilter, RefundRow};
 pub use register::{NewId, NewOrder, Noun, Refusal, Registered};
-pub use rebuild::{StoredBooking, StoredOrder, StoredPart, StoredPayment, StoredStatement};
 
 /// The data, on one database.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::said::{
-    at, charge, charge_failed, details, dispute, dollars, external, intent, minor, of, reader, refund, scope, session, thin,
+    at, charge, charge_failed, details, dispute, dollars, external, intent, minor, of, reader, refund, scope, session,
+    thin,
 };
 
 #[derive(Clone, Copy, Debug)]

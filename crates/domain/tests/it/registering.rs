@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::booking::{BookingInputs, BookingStatus, BookingTerms, Claim, OnConflict};
 use domain::lattice::Latest;
 use domain::payment::{Flag, HoldReason};
-use domain::{
-    Currency, Days, EventFacts, Facts, Ledger, Mode, Money, PaymentStatus, Registration, Scope, Terms,
-};
+use domain::{Currency, Days, EventFacts, Facts, Ledger, Mode, Money, PaymentStatus, Registration, Scope, Terms};
 
 use crate::orderings::{as_json, permutations};
 use crate::said::{at, details, external, intent, minor, refund, scope, usd};

@@ -68,7 +68,9 @@ impl Key {
         let text = text.expose_secret();
         if let Some(public) = text.strip_prefix("whpk_") {
             let public = SECRET_BASE64.decode(public).ok().and_then(|bytes| bytes.try_into().ok());
-            return public.map(Self::Ed25519).ok_or(BadSecret("not an Ed25519 public key: 32 bytes, in base64, are after `whpk_`"));
+            return public
+                .map(Self::Ed25519)
+                .ok_or(BadSecret("not an Ed25519 public key: 32 bytes, in base64, are after `whpk_`"));
         }
         if text.starts_with("whsk_") {
             return Err(BadSecret("this is the sender's private key; what verifies is its public key, `whpk_…`"));

@@ -161,8 +161,7 @@ async fn history_is_in_the_order_of_observation(db: Scratch) {
     let of_payment = db.history_of_payment(&account("default"), &payment.id).await.unwrap();
     let of_order = db.history_of_order(&account("default"), "6735").await.unwrap();
     let told = |history: &[HistoryRow]| -> Vec<String> {
-        let line =
-            |row: &HistoryRow| format!("{} {} {}", row.event_id.as_deref().unwrap_or("?"), row.subject, row.to);
+        let line = |row: &HistoryRow| format!("{} {} {}", row.event_id.as_deref().unwrap_or("?"), row.subject, row.to);
         history.iter().map(line).collect()
     };
     let expected = ["evt_1 payment pending", "evt_2 payment paid", "evt_3 payment refunded", "evt_3 refund succeeded"];
