@@ -7,6 +7,9 @@ use engine::Clock;
 use gateways::Gateway;
 use secrecy::SecretString;
 
+use crate::config::is_web_address;
+use crate::output::WrongUsage;
+
 /// A gateway gives up on an endpoint that takes longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,8 +43,12 @@ impl std::fmt::Display for Reply {
 }
 
 impl Sender {
-    /// Fails for a secret that signs nothing.
+    /// Fails for a secret that signs nothing, and for what is no URL.
     pub fn new(url: &str, gateway: Gateway, secret: SecretString) -> anyhow::Result<Self> {
+        if !is_web_address(url) {
+            let why = format!("{url:?} is no URL like http://127.0.0.1:8080/api/webhooks/stripe");
+            return Err(WrongUsage(why).into());
+        }
         gateway.sign(&secret, "", Clock::System.now(), b"")?;
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
@@ -70,9 +77,7 @@ impl Sender {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        if error.is_builder() {
-            anyhow!("{url:?} is no URL like http://127.0.0.1:8080/api/webhooks/stripe")
-        } else if error.is_connect() {
+        if error.is_connect() {
             anyhow!("nothing answers at {url} ({cause}): is `quittance serve` running there?")
         } else if error.is_timeout() {
             anyhow!("no reply from {url} within {} s", TIMEOUT.as_secs())

@@ -86,6 +86,10 @@ pub struct BookingTerms {
     /// Checkout sessions that the application named.
     #[serde(default, skip_serializing_if = "is_bottom")]
     pub session_ids: BTreeSet<String>,
+    /// Checkout sessions that payers came back with: they find a payment, and vouch for
+    /// nothing.
+    #[serde(default, skip_serializing_if = "is_bottom")]
+    pub hinted_session_ids: BTreeSet<String>,
     /// An operator accepted it although less was paid.
     #[serde(default, skip_serializing_if = "is_bottom")]
     pub released: bool,
@@ -100,13 +104,15 @@ impl BookingTerms {
 /// What is fixed does not change; sessions are added, and a release stays.
 impl Join for BookingTerms {
     fn join(&mut self, other: Self) {
-        let Self { resource_id, days, amount, currency, on_conflict, session_ids, released } = other;
+        let Self { resource_id, days, amount, currency, on_conflict, session_ids, hinted_session_ids, released } =
+            other;
         let theirs = (resource_id, days, amount, currency, on_conflict);
         let ours = (self.resource_id.clone(), self.days.clone(), self.amount, self.currency, self.on_conflict);
         if theirs > ours {
             (self.resource_id, self.days, self.amount, self.currency, self.on_conflict) = theirs;
         }
         self.session_ids.join(session_ids);
+        self.hinted_session_ids.join(hinted_session_ids);
         self.released.join(released);
     }
 }
@@ -146,12 +152,17 @@ impl BookingInputs {
 
     /// Whether it has to claim its days now.
     pub fn is_to_claim(&self, payments: &[&Payment]) -> bool {
-        self.claim.is_none() && !self.canceled && payments.iter().any(|payment| payment.status.is_collected())
+        let is_accepted = |payment: &&Payment| payment.status.is_collected() && payment.hold_reason.is_none();
+        self.claim.is_none() && !self.canceled && payments.iter().any(is_accepted)
     }
 
     /// The booking that these inputs and its payments make.
     pub fn booking(&self, payments: &[&Payment]) -> Booking {
-        let any = |test: &dyn Fn(PaymentStatus) -> bool| payments.iter().any(|payment| test(payment.status));
+        // What is held counts as not collected, whatever became of the money since.
+        let is_held = |payment: &Payment| payment.hold_reason.is_some() && payment.status.is_collected();
+        let any = |test: &dyn Fn(PaymentStatus) -> bool| {
+            payments.iter().any(|payment| test(payment.status) && !is_held(payment))
+        };
         let dead = |status| matches!(status, PaymentStatus::Failed | PaymentStatus::Canceled);
         let payment_status = if any(&|s| matches!(s, PaymentStatus::Paid | PaymentStatus::PartiallyRefunded)) {
             BookingPaymentStatus::Paid

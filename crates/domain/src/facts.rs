@@ -214,7 +214,8 @@ impl Facts {
     /// them, but to which can change with each further fact.
     pub fn order_ids(&self) -> BTreeSet<&str> {
         let registered = self.registrations.values().filter_map(|r| r.terms.order_id.as_deref());
-        self.details().filter_map(|details| details.order_id.as_deref()).chain(registered).collect()
+        let said = self.externals.values().flat_map(|external| &external.order_ids).map(String::as_str);
+        self.details().filter_map(|details| details.order_id.as_deref()).chain(registered).chain(said).collect()
     }
 
     /// The id of the payment that these facts make: the registered one, else derived

@@ -16,7 +16,7 @@ use crate::lattice::Join;
 use crate::money::Money;
 use crate::order::OrderPayment;
 use crate::status::text_enum;
-use crate::{Days, Facts, Flag, ObjectKey, Order, Payment, ReferenceKind, Scope};
+use crate::{Days, Facts, Flag, ObjectKey, Order, Payment, PaymentStatus, ReferenceKind, Scope};
 
 text_enum! {
     Subject {
@@ -114,6 +114,8 @@ pub struct Ledger {
     bookings: BTreeMap<String, BookingEntry>,
     /// Bookings by their checkout sessions.
     sessions: HashMap<String, String>,
+    /// Bookings by the checkout sessions that payers came back with.
+    hinted_sessions: HashMap<String, String>,
     /// Payments by the booking that they are for.
     booked: HashMap<String, BTreeSet<String>>,
     /// Days that bookings which are not loaded hold, by resource, with the booking.
@@ -269,7 +271,8 @@ impl Ledger {
         let unchanged = before.len() == 1 && before[0].facts == facts && before[0].payment == payment;
         let changed = !unchanged || before.iter().any(|entry| entry.changed);
         let payment_id = payment.id.clone();
-        let bookings: Vec<String> = facts.bookings.keys().cloned().collect();
+        let mut bookings: BTreeSet<String> = facts.bookings.keys().cloned().collect();
+        bookings.extend(before.iter().flat_map(|entry| entry.facts.bookings.keys().cloned()));
         self.put(Entry { scope: facts.scope(scope), facts, payment, changed });
         if !unchanged {
             for id in orders {
@@ -288,27 +291,39 @@ impl Ledger {
         (due.is_some() || !payments.is_empty()).then(|| Order::of(due, &payments))
     }
 
-    fn refresh_order(&mut self, id: &str, payment_id: &str) -> Option<Change> {
+    fn refresh_order(&mut self, id: &str, payment_id: &str) -> Vec<Change> {
         let stored = self.orders.get(id);
         let due = stored.and_then(|entry| entry.due);
         let before = stored.and_then(|entry| entry.order.clone());
         let was_changed = stored.is_some_and(|entry| entry.changed);
         let order = self.order_of(id, due);
-        let change = order.as_ref().and_then(|now| {
-            let from = before.as_ref().map(|order| order.payment_status.as_str());
-            let to = now.payment_status.as_str();
-            (from != Some(to)).then(|| Change {
+        let mut changes = Vec::new();
+        let mut note = |from: Option<PaymentStatus>, to: PaymentStatus| {
+            changes.push(Change {
                 subject: Subject::Order,
                 id: id.to_owned(),
                 payment_id: payment_id.to_owned(),
-                from,
-                to,
+                from: from.map(PaymentStatus::as_str),
+                to: to.as_str(),
                 reason: None,
-            })
-        });
+            });
+        };
+        if let Some(now) = &order {
+            let (mut from, to) = (before.as_ref().map(|order| order.payment_status), now.payment_status);
+            let was_collected = from.is_some_and(PaymentStatus::is_collected);
+            let is_reached = due.is_none_or(|due| now.amount_paid >= due.amount);
+            // What was refunded was paid: whoever waits for that is told, whichever came first.
+            if to.is_collected() && to != PaymentStatus::Paid && !was_collected && is_reached {
+                note(from, PaymentStatus::Paid);
+                from = Some(PaymentStatus::Paid);
+            }
+            if from != Some(to) {
+                note(from, to);
+            }
+        }
         let changed = was_changed || order != before;
         self.orders.insert(id.to_owned(), OrderEntry { due, order, changed });
-        change
+        changes
     }
 
     fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
@@ -379,9 +394,17 @@ fn payment_changes(before: &[Entry], payment: &Payment, changes: &mut Vec<Change
         same_id.or(candidates.iter().find(differs)).or(candidates.first()).map(|p| text(p))
     };
     if payment.visible {
-        let visible = known.iter().copied().filter(|p| p.visible).collect();
+        let visible: Vec<&Payment> = known.iter().copied().filter(|p| p.visible).collect();
         let to = payment.status.as_str();
-        note(Subject::Payment, &payment.id, pick(visible, to, &|p| p.status.as_str()), to);
+        let mut from = pick(visible, to, &|p| p.status.as_str());
+        // What was refunded was paid: whoever waits for that is told, whichever came first.
+        let paid = PaymentStatus::Paid.as_str();
+        let is_news = payment.captured_at.is_some() && known.iter().all(|p| p.captured_at.is_none());
+        if is_news && payment.status.is_collected() && to != paid {
+            note(Subject::Payment, &payment.id, from, paid);
+            from = Some(paid);
+        }
+        note(Subject::Payment, &payment.id, from, to);
     }
     let to = payment.dispute_status.as_str();
     let disputed = pick(known.clone(), to, &|p| p.dispute_status.as_str());

@@ -120,18 +120,26 @@ impl Facts {
     pub fn payment(&self, scope: &Scope) -> Option<Payment> {
         let id = self.payment_id(scope)?;
         let scope = &self.scope(scope);
-        let success = self.captured_at();
+        let Mismatch { differs, held, refused } = self.mismatch();
+        let sound; // What is not accepted does not count beside what is.
+        let counted = if held || refused.is_empty() {
+            self
+        } else {
+            sound = self.without(&refused);
+            &sound
+        };
+        let success = counted.captured_at();
         let terms = self.registration().map(|(_, registration)| &registration.terms);
         let said = |field: fn(&Terms) -> Option<String>| terms.and_then(field);
-        let Mismatch { differs, held } = self.mismatch();
         let amount = self.paypal_captures_alone().or_else(|| self.described(|details| details.amount));
-        let captured = self.captured();
+        let captured = counted.captured();
         let Refunded { refunded, in_flight, missing } = self.refunded();
         let newest = self.newest();
         let mut flags = self.flags();
         let theirs = self.described(|details| details.currency);
         let asked = terms.map(|terms| terms.currency);
-        let paid_in = if captured == Minor::ZERO { amount.unwrap_or_default() } else { captured };
+        let asked_for = amount.or(terms.map(|terms| terms.amount)).unwrap_or_default();
+        let paid_in = if captured == Minor::ZERO { asked_for } else { captured };
         if missing {
             flags.insert(Flag::RefundMissing);
         }
@@ -145,12 +153,12 @@ impl Facts {
             flags.insert(Flag::AmountMismatch);
         }
         // The first that holds; disputes are told apart from it.
-        let status = if refunded > Minor::ZERO && refunded >= paid_in {
+        let status = if held {
+            PaymentStatus::Pending
+        } else if refunded > Minor::ZERO && refunded >= paid_in {
             PaymentStatus::Refunded
         } else if refunded > Minor::ZERO {
             PaymentStatus::PartiallyRefunded
-        } else if held {
-            PaymentStatus::Pending
         } else if success.is_some() {
             PaymentStatus::Paid
         } else if self.canceled() {
@@ -176,7 +184,7 @@ impl Facts {
             amount_refunded: refunded,
             amount_refunding: in_flight,
             captured_at: success,
-            newest,
+            newest: newest.filter(|_| !held), // So that its order does not follow it either.
             gateway_transaction_id: self.gateway_transaction_id(),
             order_id: said(|terms| terms.order_id.clone())
                 .or_else(|| self.described(|details| details.order_id.clone())),

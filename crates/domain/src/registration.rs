@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::charge::ChargeFacts;
 use crate::external::StatedAmount;
 use crate::intent::Details;
 use crate::lattice::{Join, is_bottom, join_by_field};
@@ -122,9 +121,12 @@ impl Registration {
 pub enum Mention {
     Transaction,
     External,
+    /// A sender of the merchant's own uses the payment's own id.
+    Own,
     /// By the id of one of its objects.
     Object,
-    /// In what a payer may have chosen: `metadata.payment_id`, `custom_id`, `invoice_id`.
+    /// In what a payer may have chosen: `metadata.payment_id`; PayPal's `custom_id` and
+    /// `invoice_id`.
     Metadata,
 }
 
@@ -133,10 +135,11 @@ impl Mention {
     pub const fn fits(self, kind: ReferenceKind) -> bool {
         match (self, kind) {
             (Self::Transaction, ReferenceKind::Transaction)
-            | (Self::External, ReferenceKind::External | ReferenceKind::Id)
+            | (Self::External, ReferenceKind::External)
+            | (Self::Own, ReferenceKind::Id)
             | (Self::Object, ReferenceKind::Gateway | ReferenceKind::Transaction | ReferenceKind::External)
             | (Self::Metadata, ReferenceKind::Id | ReferenceKind::Transaction | ReferenceKind::External) => true,
-            (Self::Transaction, _) | (Self::External, _) | (Self::Object, _) | (Self::Metadata, _) => false,
+            (Self::Transaction | Self::External | Self::Own | Self::Object | Self::Metadata, _) => false,
         }
     }
 }
@@ -155,7 +158,9 @@ pub enum Named {
 }
 
 const METADATA_TRANSACTION: &str = "transaction_id";
-const METADATA_PAYMENT: [&str; 3] = ["payment_id", "custom_id", "invoice_id"];
+const METADATA_PAYMENT: &str = "payment_id";
+/// Elsewhere these names mean other things.
+const METADATA_PAYMENT_OF_PAYPAL: [&str; 2] = ["custom_id", "invoice_id"];
 const METADATA_BOOKING: &str = "booking_id";
 
 impl Facts {
@@ -185,7 +190,8 @@ impl Facts {
         let mut mentions = BTreeSet::new();
         for external in self.externals.values() {
             mentions.extend(external.transaction_ids.iter().map(|id| (Mention::Transaction, id.as_str())));
-            mentions.extend(external.payment_ids.iter().map(|id| (Mention::External, id.as_str())));
+            let ids = || external.payment_ids.iter().map(String::as_str);
+            mentions.extend(ids().map(|id| (Mention::External, id)).chain(ids().map(|id| (Mention::Own, id))));
         }
         mentions.extend(self.intents.keys().map(|id| (Mention::External, id.as_str())));
         self.each_named(|kind, id| {
@@ -207,10 +213,14 @@ impl Facts {
     /// endpoint makes payments.
     pub fn note_names(&mut self) {
         let mut named = BTreeSet::new();
+        let of_paypal = !(self.paypal_orders.is_empty() && self.captures.is_empty() && self.authorizations.is_empty());
         for details in self.details() {
             let value = |key: &str| details.metadata.get(key).filter(|name| !name.is_empty()).cloned();
             named.extend(value(METADATA_TRANSACTION).map(Named::Transaction));
-            named.extend(METADATA_PAYMENT.iter().filter_map(|key| value(key)).map(Named::Payment));
+            named.extend(value(METADATA_PAYMENT).map(Named::Payment));
+            if of_paypal {
+                named.extend(METADATA_PAYMENT_OF_PAYPAL.iter().filter_map(|key| value(key)).map(Named::Payment));
+            }
             named.extend(value(METADATA_BOOKING).map(Named::Booking));
         }
         if !self.creates {
@@ -272,15 +282,10 @@ impl Facts {
         Scope { account: scope.account.clone(), gateway, mode }
     }
 
-    /// Objects that the application itself named, and those that the gateway ties to
-    /// them. What is tied by metadata alone is not among them, because payers can
-    /// choose it.
-    fn vouched(&self) -> BTreeSet<&str> {
-        let registered = |id: &str| {
-            self.registrations.values().any(|registration| registration.knows(id))
-                || self.bookings.values().any(|booking| booking.session_ids.contains(id))
-        };
-        let mut vouched: BTreeSet<&str> = self.object_ids().filter(|id| registered(id)).collect();
+    /// Of the objects that are found by `is_named`, those and what the gateway ties to them.
+    /// What is tied by metadata alone is not among them, because payers can choose it.
+    fn vouched(&self, is_named: &dyn Fn(&str) -> bool) -> BTreeSet<&str> {
+        let mut vouched: BTreeSet<&str> = self.object_ids().filter(|id| is_named(id)).collect();
         let ties = self.ties();
         while let Some((one, other)) = ties.iter().find(|(one, other)| vouched.contains(one) != vouched.contains(other))
         {
@@ -315,119 +320,213 @@ impl Facts {
         ties
     }
 
-    /// What was asked for, where the application registered it.
-    fn asked(&self) -> Option<(Minor, Currency)> {
-        let of_payment =
-            self.registration().map(|(_, registration)| &registration.terms).map(|t| (t.amount, t.currency));
-        let of_booking = || self.bookings.values().find_map(|booking| booking.money());
-        of_payment.or_else(of_booking)
+    /// What the application asked for, of the payment and of each booking that it is for,
+    /// and whose word it takes for it.
+    fn asked(&self) -> Vec<Asked<'_>> {
+        let mut asked = Vec::new();
+        for (id, registration) in &self.registrations {
+            let (amount, currency) = (registration.terms.amount, registration.terms.currency);
+            let mut vouched = self.vouched(&|id| registration.knows(id));
+            // The merchant's own sender vouches where it names the payment or its order
+            // itself; what its metadata names somebody else may have chosen.
+            vouched.extend(self.externals.iter().filter_map(|(key, external)| {
+                let ids = external.transaction_ids.iter().chain(&external.payment_ids);
+                let is_named = ids.into_iter().any(|name| name == id || registration.knows(name));
+                let of_order = registration.terms.order_id.as_ref().is_some_and(|o| external.order_ids.contains(o));
+                (is_named || of_order).then_some(key.as_str())
+            }));
+            asked.push(Asked { amount, currency, released: registration.released, vouched });
+        }
+        for booking in self.bookings.values() {
+            if let Some((amount, currency)) = booking.money() {
+                let vouched = self.vouched(&|id| booking.session_ids.contains(id));
+                asked.push(Asked { amount, currency, released: booking.released, vouched });
+            }
+        }
+        asked
     }
 
-    /// What each object that is a payment says of its amount, read in this currency.
-    /// Intent, session and charge speak of the same money, so only the first kind that is
-    /// there is asked; a session may show the payer's own currency.
-    fn offers(&self, currency: Currency) -> Vec<Offer<'_>> {
+    /// What each object that is a payment says of its amount. Intent, session and charge
+    /// speak of the same money, so one that belongs to a settled intent is not asked again;
+    /// a session may show the payer's own currency.
+    fn offers(&self) -> Vec<Offer<'_>> {
         let authorized =
             |newest: Option<(Timestamp, Phase)>| newest.is_some_and(|(_, phase)| phase == Phase::Authorized);
-        let offer = |id, details: Option<&Details>, settled| Offer::of_gateway(id, details, settled, currency);
         let mut offers = Vec::new();
+        let mut settled_intents = BTreeSet::new();
         for (id, intent) in &self.intents {
             let settled = intent.succeeded_at.is_some() || authorized(intent.newest.get());
-            offers.push(offer(id, intent.details.get(), settled));
+            settled_intents.extend(settled.then_some(id));
+            offers.push(Offer::of_gateway(id, intent.details.get(), settled));
         }
-        if offers.is_empty() {
-            let sessions = self.sessions.iter();
-            offers.extend(sessions.map(|(id, s)| offer(id, s.details.get(), s.paid_at.is_some())));
+        let spoken_for = |intents: &BTreeSet<String>| intents.iter().any(|id| settled_intents.contains(id));
+        for (id, session) in self.sessions.iter().filter(|(_, session)| !spoken_for(&session.intents)) {
+            let settled = session.paid_at.is_some();
+            if settled || self.intents.is_empty() {
+                offers.push(Offer::of_gateway(id, session.details.get(), settled));
+            }
         }
-        if offers.is_empty() {
-            let settled = |charge: &ChargeFacts| charge.captured_at.is_some() || authorized(charge.newest());
-            offers.extend(self.charges.iter().map(|(id, c)| offer(id, c.details.get(), settled(c))));
+        let listed = |id: &String| settled_intents.iter().any(|intent| self.intents[*intent].charges.contains(id));
+        let of_session = |intents: &BTreeSet<String>| {
+            let paid = self.sessions.values().filter(|session| session.paid_at.is_some());
+            paid.flat_map(|session| &session.intents).any(|id| intents.contains(id))
+        };
+        for (id, charge) in &self.charges {
+            let settled = charge.captured_at.is_some() || authorized(charge.newest());
+            let is_another = !spoken_for(&charge.intents) && !listed(id) && !of_session(&charge.intents);
+            if is_another && (settled || offers.is_empty()) {
+                offers.push(Offer::of_gateway(id, charge.details.get(), settled));
+            }
         }
-        offers.extend(
-            self.captures
-                .iter()
-                .map(|(id, capture)| offer(id, self.asked_by_paypal(capture), capture.completed_at.is_some())),
-        );
-        if self.captures.is_empty() {
-            let held = self.authorizations.iter();
-            offers.extend(held.map(|(id, a)| offer(id, a.details.get(), a.phase() == Some(Phase::Authorized))));
-        }
+        offers.extend(self.paypal_offers());
         for (id, external) in &self.externals {
             let settled = external.completed_at().is_some();
-            let said = |stated: Option<&StatedAmount>| Offer {
-                id,
-                amount: stated.and_then(|stated| stated.in_currency(currency)),
-                is_stated: stated.is_some(),
-                settled,
-                by_merchant: true,
-            };
             let amounts = &external.completed.amounts;
-            offers.extend(amounts.iter().map(|stated| said(Some(stated))));
+            offers.extend(amounts.iter().map(|stated| Offer { id, stated: Some(Stated::BySender(stated)), settled }));
             if amounts.is_empty() {
-                offers.push(said(None));
+                offers.push(Offer { id, stated: None, settled });
             }
         }
         offers
     }
 
-    /// What a capture is a part of: an authorisation, an order, or nothing but itself.
-    fn asked_by_paypal<'a>(&'a self, capture: &'a CaptureFacts) -> Option<&'a Details> {
-        let says_amount = |details: &&Details| details.amount.is_some();
-        let held =
-            capture.authorizations.iter().filter_map(|id| self.authorizations.get(id)).find_map(|a| a.details.get());
-        let ordered =
-            || capture.orders.iter().filter_map(|id| self.paypal_orders.get(id)).find_map(|o| o.details.get());
-        held.filter(says_amount).or_else(|| ordered().filter(says_amount)).or_else(|| capture.details.get())
+    /// An authorisation's amount counts, whatever part of it is captured; of an order, what
+    /// its captures come to.
+    fn paypal_offers(&self) -> Vec<Offer<'_>> {
+        let mut offers = Vec::new();
+        let mut of_orders: BTreeMap<&str, Vec<&CaptureFacts>> = BTreeMap::new();
+        for (id, capture) in &self.captures {
+            let known = |id: &&String| self.authorizations.get(*id).is_some_and(|held| held.details.get().is_some());
+            if !capture.authorizations.iter().any(|id| known(&id)) {
+                of_orders.entry(capture.orders.first().unwrap_or(id)).or_default().push(capture);
+            }
+        }
+        for (id, held) in &self.authorizations {
+            let captured = |c: &CaptureFacts| c.authorizations.contains(id) && c.completed_at.is_some();
+            let settled = held.phase() == Some(Phase::Authorized) || self.captures.values().any(captured);
+            offers.push(Offer::of_gateway(id, held.details.get(), settled));
+        }
+        for (id, captures) in of_orders {
+            let completed: Vec<&CaptureFacts> = captures.iter().copied().filter(|c| c.completed_at.is_some()).collect();
+            let counted = if completed.is_empty() { &captures } else { &completed };
+            let details: Vec<&Details> = counted.iter().filter_map(|capture| capture.details.get()).collect();
+            let currency = details.first().and_then(|details| details.currency);
+            let readable = details.len() == counted.len()
+                && details.iter().all(|details| details.amount.is_some() && details.currency == currency);
+            let sum = readable.then(|| details.iter().filter_map(|details| details.amount).sum());
+            offers.push(Offer { id, stated: Stated::by_gateway(sum, currency), settled: !completed.is_empty() });
+        }
+        offers
     }
 
     /// How what was paid compares with what the application asked for.
     pub(crate) fn mismatch(&self) -> Mismatch {
-        let Some((amount, currency)) = self.asked() else { return Mismatch::default() };
-        let vouched = self.vouched();
+        let asked = self.asked();
         let mut mismatch = Mismatch::default();
-        let (mut settled, mut sound) = (false, false);
-        for offer in self.offers(currency) {
-            let same = !offer.is_stated || offer.amount == Some(amount);
-            let enough = !offer.is_stated || offer.amount >= Some(amount);
-            let trusted = offer.by_merchant || vouched.contains(offer.id);
-            let accepted = if self.holds_mismatch { same } else { trusted || enough };
-            mismatch.differs |= !same;
-            settled |= offer.settled;
-            sound |= offer.settled && accepted;
+        if asked.is_empty() {
+            return mismatch;
         }
-        let released = self.registrations.values().any(|registration| registration.released)
-            || self.bookings.values().any(|booking| booking.released);
-        mismatch.held = settled && !sound && !released;
+        let (mut accepted, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        for offer in self.offers() {
+            let is_accepted = asked.iter().all(|asked| {
+                let theirs = offer.stated.as_ref().and_then(|stated| stated.in_currency(asked.currency));
+                let same = theirs == Some(asked.amount);
+                // A gateway always states an amount; senders of the merchant's own need not.
+                let is_due = offer.settled && !self.externals.contains_key(offer.id);
+                mismatch.differs |= (offer.stated.is_some() || is_due) && !same;
+                let trusted = asked.vouched.contains(offer.id);
+                let enough = theirs >= Some(asked.amount);
+                asked.released
+                    || if self.holds_mismatch { same || trusted && offer.stated.is_none() } else { trusted || enough }
+            });
+            if offer.settled {
+                let place = if is_accepted { &mut accepted } else { &mut refused };
+                place.insert(offer.id.to_owned());
+            }
+        }
+        accepted.retain(|id| !refused.contains(id)); // It contradicts itself.
+        // What the gateway ties to refused money is the same money.
+        let ties = self.ties();
+        let reaches = |refused: &BTreeSet<String>, one: &str, other: &str| {
+            refused.contains(one) && !refused.contains(other) && !accepted.contains(other)
+        };
+        while let Some(next) = ties.iter().find_map(|(one, other)| {
+            let forth = reaches(&refused, one, other).then_some(*other);
+            forth.or_else(|| reaches(&refused, other, one).then_some(*one))
+        }) {
+            refused.insert(next.to_owned());
+        }
+        mismatch.held = accepted.is_empty() && !refused.is_empty();
+        mismatch.refused = refused;
         mismatch
+    }
+
+    /// Without these objects.
+    pub(crate) fn without(&self, refused: &BTreeSet<String>) -> Self {
+        let mut rest = self.clone();
+        rest.intents.retain(|id, _| !refused.contains(id));
+        rest.sessions.retain(|id, _| !refused.contains(id));
+        rest.charges.retain(|id, _| !refused.contains(id));
+        rest.paypal_orders.retain(|id, _| !refused.contains(id));
+        rest.captures.retain(|id, _| !refused.contains(id));
+        rest.authorizations.retain(|id, _| !refused.contains(id));
+        rest.externals.retain(|id, _| !refused.contains(id));
+        rest
+    }
+}
+
+/// What one registration asks for.
+struct Asked<'a> {
+    amount: Minor,
+    currency: Currency,
+    released: bool,
+    /// Whose word is taken whatever amount it states.
+    vouched: BTreeSet<&'a str>,
+}
+
+/// An amount in somebody's words.
+enum Stated<'a> {
+    ByGateway(Option<Minor>, Option<Currency>),
+    BySender(&'a StatedAmount),
+}
+
+impl Stated<'_> {
+    /// `None` where neither is known.
+    fn by_gateway(amount: Option<Minor>, currency: Option<Currency>) -> Option<Self> {
+        (amount.is_some() || currency.is_some()).then_some(Self::ByGateway(amount, currency))
+    }
+
+    /// `None` in another currency, or where it cannot be read.
+    fn in_currency(&self, asked: Currency) -> Option<Minor> {
+        match self {
+            Self::ByGateway(amount, currency) => amount.filter(|_| currency.is_none_or(|theirs| theirs == asked)),
+            Self::BySender(stated) => stated.in_currency(asked),
+        }
     }
 }
 
 /// One object's word on how much was, or is to be, paid.
 struct Offer<'a> {
     id: &'a str,
-    /// `None` in another currency, or where nothing is stated.
-    amount: Option<Minor>,
-    is_stated: bool,
+    stated: Option<Stated<'a>>,
     /// Paid or authorised.
     settled: bool,
-    /// The merchant's own system said it.
-    by_merchant: bool,
 }
 
 impl<'a> Offer<'a> {
-    fn of_gateway(id: &'a str, details: Option<&Details>, settled: bool, currency: Currency) -> Self {
-        let theirs = details.and_then(|details| details.currency);
-        let stated = details.and_then(|details| details.amount);
-        let is_other = theirs.is_some_and(|theirs| theirs != currency);
-        let is_stated = stated.is_some() || is_other;
-        Self { id, amount: stated.filter(|_| !is_other), is_stated, settled, by_merchant: false }
+    fn of_gateway(id: &'a str, details: Option<&Details>, settled: bool) -> Self {
+        let stated = details.and_then(|details| Stated::by_gateway(details.amount, details.currency));
+        Self { id, stated, settled }
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub differs: bool,
+    /// Money came, and none of it is accepted.
     pub held: bool,
+    /// Objects whose money is not accepted.
+    pub refused: BTreeSet<String>,
 }
 
 impl ObjectKind {

@@ -116,8 +116,8 @@ fn unproved(endpoint: &Endpoint, headers: &HeaderMap, now: Timestamp) -> Option<
     let one_of: &[&str] = match endpoint.gateway {
         Gateway::Stripe => &["stripe-signature"],
         Gateway::Paypal => &["paypal-transmission-sig"],
-        Gateway::Generic => &["x-webhook-signature", "webhook-signature"],
-        Gateway::StandardWebhooks => &["webhook-signature"],
+        Gateway::Generic => &["x-webhook-signature", "webhook-signature", "svix-signature"],
+        Gateway::StandardWebhooks => &["webhook-signature", "svix-signature"],
         // An API key says all that there is to say.
         Gateway::Microservice => match endpoint.gateway.verify(headers, &[], endpoint.secrets.at(now), now, 0) {
             Verdict::Valid { .. } => return None,

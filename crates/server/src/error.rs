@@ -94,7 +94,7 @@ impl From<store::Refusal> for ApiError {
             Refusal::Differs(Noun::Resource) => (StatusCode::CONFLICT, "resource_exists"),
             Refusal::Differs(Noun::Booking) => (StatusCode::CONFLICT, "booking_exists"),
             Refusal::NameTaken(_) => (StatusCode::CONFLICT, "reference_taken"),
-            Refusal::SessionTaken => (StatusCode::CONFLICT, "session_taken"),
+            Refusal::SessionTaken | Refusal::SessionOfAnother => (StatusCode::CONFLICT, "session_taken"),
             Refusal::NotHeld => (StatusCode::CONFLICT, "payment_not_held"),
             Refusal::Missing(Noun::Order) => (StatusCode::NOT_FOUND, "order_not_found"),
             Refusal::Missing(Noun::Payment) => (StatusCode::NOT_FOUND, "payment_not_found"),

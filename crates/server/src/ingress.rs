@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use gateways::Envelope;
+use gateways::{Envelope, Gateway};
 use store::{EventIdentity, NewEvent, Receipt};
 
 use crate::client_address::Peer;
@@ -25,7 +25,7 @@ pub(crate) async fn receive(app: &App, endpoints: &Endpoints, endpoint: &Arc<End
     let (event_id, answer) = match accept(app, endpoint, client, request).await {
         Ok((event_id, answer)) => (event_id, answer),
         Err(refusal) => {
-            refusal.log(endpoint, client, started);
+            refusal.log(app, endpoint, client, started);
             return refusal.response(endpoint.gateway);
         }
     };
@@ -85,6 +85,7 @@ async fn accept(
         delivery.received_at,
         delivery.body().clone(),
     )
+    .in_json(is_json(endpoint.gateway, delivery.body()))
     .holding_mismatch(endpoint.on_amount_mismatch == OnAmountMismatch::Hold)
     .of_transmission(endpoint.gateway.transmission_id(&delivery.headers).map(str::to_owned));
     let settled = match endpoint.reply {
@@ -101,6 +102,11 @@ async fn accept(
         (Receipt::New | Receipt::Again, Some(settled)) => reply::once_applied(app, endpoint, identity, settled).await?,
     };
     Ok((event_id, answer))
+}
+
+/// Of the other gateways, whose events have to be JSON, this is known already.
+fn is_json(gateway: Gateway, body: &[u8]) -> bool {
+    gateway != Gateway::StandardWebhooks || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 /// Why the endpoint keeps an event without applying it.

@@ -16,15 +16,18 @@ mod refusal;
 mod reply;
 pub mod router;
 pub mod serve;
+mod stalling;
 
 use std::sync::Arc;
 
 use engine::{Clock, Intake};
 use store::Store;
 
+use api::webhooks::Probe;
 use body::{BODIES_BYTES_MAX, BodyMemory};
 use endpoint::InForce;
 use limits::{Limiter, Throttle};
+use refusal::StrangersLines;
 
 pub use api::config::PublicConfig;
 pub use endpoint::{Endpoint, Endpoints};
@@ -43,6 +46,9 @@ pub struct App {
     /// Lines about those who send too much, and too much that nobody signed.
     excess_lines: Arc<Throttle>,
     unsigned_lines: Arc<Throttle>,
+    /// Lines about all else that nobody signed.
+    strangers_lines: Arc<StrangersLines>,
+    probe: Arc<Probe>,
 }
 
 impl App {
@@ -57,6 +63,8 @@ impl App {
             limiter: Arc::default(),
             excess_lines: Arc::default(),
             unsigned_lines: Arc::default(),
+            strangers_lines: Arc::default(),
+            probe: Arc::default(),
         }
     }
 

@@ -117,23 +117,40 @@ pub fn sender(address: IpAddr) -> IpAddr {
 }
 
 /// Lets a line through now and then, and counts what it kept back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Throttle {
-    next_at: AtomicI64,
+    /// When all of the burst is there again, in microseconds since the epoch.
+    full_at: AtomicI64,
     kept_back: AtomicU64,
+    burst: i64,
 }
 
 /// Between two lines of a kind that a stranger can cause at will.
 const LINE_INTERVAL_MICROS: i64 = 10 * 1_000_000;
 
+impl Default for Throttle {
+    /// One line at a time.
+    fn default() -> Self {
+        Self::with_burst(1)
+    }
+}
+
 impl Throttle {
+    /// So many lines may come at once.
+    pub fn with_burst(burst: u32) -> Self {
+        Self { full_at: AtomicI64::default(), kept_back: AtomicU64::default(), burst: i64::from(burst) }
+    }
+
     /// How many were kept back since the last line, if it is time for one.
     pub fn pass(&self, now: Timestamp) -> Option<u64> {
-        let next_at = self.next_at.load(Ordering::Relaxed);
-        let due = now.micros() >= next_at || next_at > now.micros().saturating_add(LINE_INTERVAL_MICROS);
-        let until = now.micros().saturating_add(LINE_INTERVAL_MICROS);
-        let won = due && self.next_at.compare_exchange(next_at, until, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if won {
+        let now = now.micros();
+        let latest = now.saturating_add(LINE_INTERVAL_MICROS.saturating_mul(self.burst));
+        let one_more = |full_at: i64| {
+            // A clock that was set back must not silence anything for long.
+            let full_at = if full_at > latest { now } else { full_at.max(now) };
+            Some(full_at.saturating_add(LINE_INTERVAL_MICROS)).filter(|next| *next <= latest)
+        };
+        if self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
             return Some(self.kept_back.swap(0, Ordering::Relaxed));
         }
         self.kept_back.fetch_add(1, Ordering::Relaxed);
@@ -226,5 +243,13 @@ mod tests {
         assert_eq!(passes, [Some(0), None, None, Some(2), None, Some(1)]);
         let set_back = START.plus_micros(-3_600 * 1_000_000);
         assert_eq!(throttle.pass(set_back), Some(0));
+    }
+
+    #[test]
+    fn the_first_lines_pass_at_once() {
+        let throttle = Throttle::with_burst(3);
+        let passes: Vec<Option<u64>> =
+            [0, 0, 0, 0, 9, 10, 10, 60].map(|seconds| throttle.pass(START.plus_micros(seconds * 1_000_000))).to_vec();
+        assert_eq!(passes, [Some(0), Some(0), Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

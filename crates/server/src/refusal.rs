@@ -11,8 +11,8 @@ use engine::Refused;
 use gateways::Gateway;
 use serde::Serialize;
 
-use crate::Endpoint;
-use crate::limits::TooMany;
+use crate::limits::{Throttle, TooMany};
+use crate::{App, Endpoint};
 
 /// When to come again after a refusal that is ours, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -32,6 +32,63 @@ pub(crate) struct Excess {
     pub(crate) wait: TooMany,
     /// How many of them were not logged; `None` where this one is not either.
     pub(crate) kept_back: Option<u64>,
+}
+
+/// Lines of one kind that pass at once; then one passes now and then.
+const LINES_AT_ONCE: u32 = 20;
+
+/// Lines about what a stranger can cause at will, each kind by itself, so that much of
+/// one hides nothing of another.
+#[derive(Debug)]
+pub(crate) struct StrangersLines {
+    method: Throttle,
+    not_configured: Throttle,
+    too_large: Throttle,
+    slow_body: Throttle,
+    broken_body: Throttle,
+    crowded: Throttle,
+    signature: Throttle,
+    unverifiable: Throttle,
+}
+
+impl Default for StrangersLines {
+    fn default() -> Self {
+        let throttle = || Throttle::with_burst(LINES_AT_ONCE);
+        Self {
+            method: throttle(),
+            not_configured: throttle(),
+            too_large: throttle(),
+            slow_body: throttle(),
+            broken_body: throttle(),
+            crowded: throttle(),
+            signature: throttle(),
+            unverifiable: throttle(),
+        }
+    }
+}
+
+impl StrangersLines {
+    /// What holds back lines about `refusal`; `None` where its sender was verified, or
+    /// where it was counted before.
+    const fn of(&self, refusal: &Refusal) -> Option<&Throttle> {
+        Some(match refusal {
+            Refusal::Method => &self.method,
+            Refusal::NotConfigured => &self.not_configured,
+            Refusal::TooLarge => &self.too_large,
+            Refusal::SlowBody => &self.slow_body,
+            Refusal::BrokenBody => &self.broken_body,
+            Refusal::Crowded => &self.crowded,
+            Refusal::Signature(_) => &self.signature,
+            Refusal::Unverifiable(_) => &self.unverifiable,
+            Refusal::TooMany(_)
+            | Refusal::TooManySignatures(_)
+            | Refusal::NotAnEvent(_)
+            | Refusal::Intake(_)
+            | Refusal::Forged
+            | Refusal::Unmatched
+            | Refusal::NotApplied => return None,
+        })
+    }
 }
 
 /// Why nothing was accepted.
@@ -107,8 +164,14 @@ impl Refusal {
         }
     }
 
-    /// For the operator: one line, with the reason that the sender is not told.
-    pub(crate) fn log(&self, endpoint: &Endpoint, client: Option<IpAddr>, started: Instant) {
+    /// For the operator: one line, with the reason that the sender is not told. Of what
+    /// strangers can cause at will, not every one is logged.
+    pub(crate) fn log(&self, app: &App, endpoint: &Endpoint, client: Option<IpAddr>, started: Instant) {
+        let kept_back = match app.strangers_lines.of(self).map(|throttle| throttle.pass(app.clock.now())) {
+            None => None,
+            Some(None) => return,
+            Some(Some(number)) => (number > 0).then_some(number),
+        };
         let reason = match self {
             Self::Signature(reason) => reason.to_string(),
             Self::Forged => "its transmission came with another body before".to_owned(),
@@ -142,6 +205,7 @@ impl Refusal {
             status = self.status(endpoint.gateway).as_u16(),
             duration_ms = started.elapsed().as_secs_f64() * 1000.0,
             reason,
+            kept_back,
             "Delivery refused: {what}"
         );
     }

@@ -149,14 +149,14 @@ fn message(outcome: &EventOutcome) -> &'static str {
     }
     if let Some(booking) = &outcome.booking {
         let lost = booking.reason.as_deref() == Some(BookingReason::DatesUnavailable.as_str());
-        let decided = said.is_collected() || matches!(said, PaymentStatus::Failed | PaymentStatus::Canceled);
+        let failed = matches!(said, PaymentStatus::Failed | PaymentStatus::Canceled);
         match BookingStatus::parse(&booking.status) {
             Some(BookingStatus::Cancelled) if lost => return "Booking cancelled: dates no longer available",
-            Some(BookingStatus::Cancelled) if decided && !said.is_collected() => {
-                return "Booking cancelled: payment failed";
+            Some(BookingStatus::Cancelled) if failed => return "Booking cancelled: payment failed",
+            Some(BookingStatus::Cancelled) if said == PaymentStatus::Paid => {
+                return "Booking is cancelled; the payment is recorded";
             }
-            Some(BookingStatus::Cancelled) if decided => return "Booking is cancelled; the payment is recorded",
-            Some(BookingStatus::Confirmed) if decided => return "Booking confirmed",
+            Some(BookingStatus::Confirmed) if said == PaymentStatus::Paid => return "Booking confirmed",
             _ => {}
         }
     }

@@ -19,13 +19,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::client_address::Peer;
 use crate::endpoint::InForce;
 use crate::limits::sender;
+use crate::stalling::Stalling;
 
 /// How long a client may take for a request's head, and may idle between two.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests under way may go on after the order to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// A request's head, and what is read at a time.
-const READ_BYTES_MAX: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 16 * 1024;
 /// Connections at once unless configured; more wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Connections of one address at once unless configured.
@@ -57,7 +58,7 @@ pub async fn run(listener: TcpListener, router: Router, connections: Connections
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).pipeline_flush(true);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
     http.max_buf_size(READ_BYTES_MAX);
     let (cut_off, end) = watch::channel(false);
     let places = Places::new(connections);
@@ -98,9 +99,9 @@ pub async fn run(listener: TcpListener, router: Router, connections: Connections
     }
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io(stream: TcpStream) -> TokioIo<Stalling<TcpStream>> {
     let _ = stream.set_nodelay(true); // Without it replies are late, not wrong.
-    TokioIo::new(stream)
+    TokioIo::new(Stalling::new(stream))
 }
 
 /// Tells each request where its connection comes from.

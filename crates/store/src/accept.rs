@@ -32,6 +32,7 @@ pub struct NewEvent {
     /// Whether the endpoint holds a payment of another amount than the registered one.
     holds_mismatch: bool,
     transmission_id: Option<String>,
+    is_json: bool,
 }
 
 impl NewEvent {
@@ -71,7 +72,13 @@ impl NewEvent {
             body_hash,
             holds_mismatch: false,
             transmission_id: None,
+            is_json: true,
         }
+    }
+
+    /// Whether the body is a JSON text, as people's SQL expects of a payload.
+    pub fn in_json(self, is_json: bool) -> Self {
+        Self { is_json, ..self }
     }
 
     /// Its endpoint holds a payment of another amount than the registered one.
@@ -114,7 +121,7 @@ const INSERT_EVENT: &str =
                         batch, body_hash, holds_mismatch)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18, ?19)
      ON CONFLICT (event_id, account, gateway, mode, connected_account) DO NOTHING";
-const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, true, ?)";
+const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, ?, ?)";
 
 impl Store {
     /// Stores a batch in one transaction. When it returns, everything in it is on
@@ -153,6 +160,8 @@ struct Known {
     state: EventState,
     /// It was kept only to be ignored, and never read.
     kept_aside: bool,
+    /// Whether an endpoint that makes payments delivered it before.
+    creates: bool,
 }
 
 impl Known {
@@ -161,7 +170,8 @@ impl Known {
     fn is_done_with(&self, event: &NewEvent) -> bool {
         match self.state {
             EventState::Applied => true,
-            EventState::Ignored => !self.kept_aside || event.ignored_because.is_some(),
+            EventState::Ignored if self.kept_aside => event.ignored_because.is_some(),
+            EventState::Ignored => self.creates || !event.creates,
             EventState::Pending | EventState::Waiting | EventState::Failed | EventState::Dead => false,
         }
     }
@@ -274,7 +284,7 @@ fn known_events(
     events: &[&NewEvent],
 ) -> Result<Vec<(StoredIdentity, Known)>> {
     let sql =
-        "SELECT gateway, mode, connected_account, seq, api_version, state, state = 'ignored' AND error IS NOT NULL
+        "SELECT gateway, mode, connected_account, seq, api_version, state, state = 'ignored' AND error IS NOT NULL, creates
                FROM event WHERE account = ? AND event_id = ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut known = Vec::new();
@@ -290,7 +300,7 @@ fn known_events(
             let state: String = row.get(5)?;
             let state = EventState::parse(&state).unwrap_or(EventState::Pending);
             let kept_aside = row.get(6)?;
-            known.push((identity, Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside }));
+            known.push((identity, Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside, creates: row.get(7)? }));
         }
     }
     Ok(known)
@@ -341,7 +351,7 @@ fn insert_events<'a>(
             continue;
         }
         seq += 1;
-        insert_body.execute(params![seq, &event.body[..]])?;
+        insert_body.execute(params![seq, event.is_json, &event.body[..]])?;
         new.push((seq, *event));
     }
     Ok((new, repeats))

@@ -242,10 +242,14 @@ pub(crate) fn booking(connection: &Connection, account: &AccountId, id: &str) ->
     let mut rows = statement.query(params![account.as_str(), id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut inputs = booking_inputs(row, id)?;
-    let sql = "SELECT session_id FROM booking_session WHERE account = ? AND booking_id = ?";
+    let sql = "SELECT session_id, vouched FROM booking_session WHERE account = ? AND booking_id = ?";
     let mut statement = connection.prepare_cached(sql)?;
-    let sessions = statement.query_map(params![account.as_str(), id], |row| row.get(0))?;
-    inputs.terms.session_ids = sessions.collect::<rusqlite::Result<_>>()?;
+    let mut sessions = statement.query(params![account.as_str(), id])?;
+    while let Some(row) = sessions.next()? {
+        let terms = &mut inputs.terms;
+        let known = if row.get(1)? { &mut terms.session_ids } else { &mut terms.hinted_session_ids };
+        known.insert(row.get(0)?);
+    }
     Ok(Some(inputs))
 }
 
@@ -268,6 +272,7 @@ fn booking_inputs(row: &Row<'_>, id: &str) -> Result<BookingInputs> {
             currency: currency.as_deref().and_then(Currency::parse),
             on_conflict: OnConflict::parse(&on_conflict).ok_or_else(|| corrupt("its on_conflict is unknown"))?,
             session_ids: BTreeSet::new(),
+            hinted_session_ids: BTreeSet::new(),
             released: row.get(6)?,
         },
         claim,

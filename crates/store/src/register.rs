@@ -70,8 +70,10 @@ pub enum Refusal {
         ReferenceKind::Gateway => "gateway_transaction_id",
     })]
     NameTaken(ReferenceKind),
-    #[error("another booking has this session_id")]
+    #[error("another booking has this session_id, or its payment")]
     SessionTaken,
+    #[error("what this session_id paid is for another booking or an order")]
+    SessionOfAnother,
     #[error("no such {0} is registered")]
     Missing(Noun),
     #[error("the payment is not held")]
@@ -205,7 +207,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a checkout session is the booking's.
+    /// Notes that a payer came back from this checkout session of the booking.
     pub async fn add_booking_session(
         &self,
         account: &AccountId,
@@ -218,7 +220,8 @@ impl Store {
             let Some(inputs) = load::booking(connection, account, &id)? else {
                 return Ok(Err(Refusal::Missing(Noun::Booking)));
             };
-            if inputs.terms.session_ids.contains(&session_id) {
+            let terms = &inputs.terms;
+            if terms.session_ids.contains(&session_id) || terms.hinted_session_ids.contains(&session_id) {
                 return Ok(Ok(Registered::Before(id)));
             }
             let sessions = BTreeSet::from([session_id.clone()]);
@@ -226,7 +229,10 @@ impl Store {
                 return Ok(Err(Refusal::SessionTaken));
             }
             let mut set = booking_set(connection, account, &id, &sessions)?;
-            let changes = set.ledger.add_session(&id, &session_id);
+            if of_sessions(&set.ledger, &sessions).any(|facts| facts.is_for_another_than(&id)) {
+                return Ok(Err(Refusal::SessionOfAnother));
+            }
+            let changes = set.ledger.add_hinted_session(&id, &session_id);
             write_with_early(connection, account, set, changes, Early::Booking(&id, &sessions), now)?;
             Ok(Ok(Registered::New(id)))
         })
@@ -299,7 +305,7 @@ fn register_order(connection: &Connection, account: &AccountId, order: &NewOrder
     loader.found_by(&BTreeSet::from([id.clone()]), "order")?;
     loader.order(id);
     let mut set = loader.finish()?;
-    let changes: Vec<Change> = set.ledger.register_order(id, *due).into_iter().collect();
+    let changes = set.ledger.register_order(id, *due);
     write_with_early(connection, account, set, changes, Early::Order(id), now)?;
     let sql = "UPDATE merchant_order SET customer = ?, metadata = ? WHERE account = ? AND id = ?";
     connection.execute(sql, params![customer, metadata, account.as_str(), id])?;
@@ -366,7 +372,9 @@ fn register_booking(
     }
     if let Some(stored) = load::booking(connection, account, id)? {
         let known = terms.session_ids.is_subset(&stored.terms.session_ids);
-        let same = BookingTerms { session_ids: terms.session_ids.clone(), released: false, ..stored.terms } == *terms;
+        let hinted = terms.hinted_session_ids.clone();
+        let registered = BookingTerms { hinted_session_ids: hinted, released: false, ..stored.terms };
+        let same = BookingTerms { session_ids: terms.session_ids.clone(), ..registered } == *terms;
         return Ok(if same && known {
             Ok(Registered::Before(id.to_owned()))
         } else {
@@ -378,6 +386,9 @@ fn register_booking(
     }
     let sessions = &terms.session_ids;
     let mut set = new_booking_set(connection, account, id, terms)?;
+    if of_sessions(&set.ledger, sessions).any(|facts| !facts.bookings.is_empty() && !facts.bookings.contains_key(id)) {
+        return Ok(Err(Refusal::SessionTaken));
+    }
     let inputs = BookingInputs { terms: terms.clone(), claim: None, canceled: false };
     let change = set.ledger.register_booking(id, inputs);
     write_with_early(connection, account, set, vec![change], Early::Booking(id, sessions), now)?;
@@ -457,6 +468,12 @@ fn session_taken(connection: &Connection, account: &AccountId, id: &str, session
         }
     }
     Ok(false)
+}
+
+/// What is known of the payments of these checkout sessions.
+fn of_sessions<'a>(ledger: &'a Ledger, sessions: &'a BTreeSet<String>) -> impl Iterator<Item = &'a domain::Facts> {
+    let facts = ledger.payments().values().map(|entry| &entry.facts);
+    facts.filter(|facts| facts.sessions.keys().any(|session| sessions.contains(session)))
 }
 
 /// Puts in a registration, and with it what gateways said of it before.

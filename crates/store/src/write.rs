@@ -85,7 +85,8 @@ const PUT_BOOKING: &str =
      ON CONFLICT DO UPDATE SET released = excluded.released, canceled = excluded.canceled, claim = excluded.claim,
         lost_to = excluded.lost_to, status = excluded.status, payment_status = excluded.payment_status,
         reason = excluded.reason, updated_at = excluded.updated_at";
-const PUT_SESSION: &str = "INSERT OR IGNORE INTO booking_session (account, session_id, booking_id) VALUES (?, ?, ?)";
+const PUT_SESSION: &str =
+    "INSERT OR IGNORE INTO booking_session (account, session_id, booking_id, vouched) VALUES (?, ?, ?, ?)";
 
 /// Payments' numbers by their ids.
 pub(crate) type Numbers = HashMap<String, i64>;
@@ -414,8 +415,9 @@ fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: 
             booking.reason.map(|reason| reason.as_str()),
             now.micros(),
         ])?;
-        for session in &terms.session_ids {
-            connection.prepare_cached(PUT_SESSION)?.execute(params![account.as_str(), session, id])?;
+        let vouched = terms.session_ids.iter().map(|session| (session, true));
+        for (session, vouched) in vouched.chain(terms.hinted_session_ids.iter().map(|session| (session, false))) {
+            connection.prepare_cached(PUT_SESSION)?.execute(params![account.as_str(), session, id, vouched])?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use store::{Condition, Store};
 
 use crate::config::{Config, Flags, process_environment, without_password};
 use crate::output::{count, line};
-use crate::say;
+use crate::{say, telemetry};
 
 /// A secret that expires within this is warned of.
 const EXPIRES_SOON_MICROS: i64 = 14 * DAY_MICROS;
@@ -29,6 +29,7 @@ pub enum Command {
 pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Command::Check { json } = command;
     let config = Config::load(flags, None, &process_environment)?;
+    telemetry::filter(&config.log, &config.log_said_by)?;
     let endpoints = config.endpoints();
     let now = Clock::System.now();
     let runs = |endpoint: &Endpoint| !endpoint.secrets.at(now).is_empty();

@@ -52,7 +52,7 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let levels = crate::config::process_environment("QUITTANCE_LOG");
-    let _logs = telemetry::start(levels.as_deref().unwrap_or(LOG_DEFAULT), None)?;
+    let _logs = telemetry::start(telemetry::filter(levels.as_deref().unwrap_or(LOG_DEFAULT), "QUITTANCE_LOG")?, None)?;
     let stop = stop_signal()?; // Before anything is printed: who reads it may interrupt.
     let scratch = tempfile::tempdir().context("no scratch folder can be made")?;
     let database = scratch.path().join("demo.db");

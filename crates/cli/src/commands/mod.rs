@@ -67,7 +67,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => {
             let config = Config::load(flags, args.listen, &process_environment)?;
-            let _logs = telemetry::start(&config.log, config.logging_service_url.as_ref())?;
+            let filter = telemetry::filter(&config.log, &config.log_said_by)?;
+            let _logs = telemetry::start(filter, config.logging_service_url.as_ref())?;
             serve::run(config, flags, &args).await
         }
         Command::Demo(args) => demo::run(&args).await,

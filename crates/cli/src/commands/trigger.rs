@@ -1,10 +1,12 @@
 //! `quittance trigger`
 
+mod registered;
+
 use std::process::ExitCode;
 
 use anyhow::Context;
 use domain::money::Minor;
-use domain::{Currency, Timestamp};
+use domain::{Currency, Money, Timestamp};
 use engine::Clock;
 use gateways::stripe::sample::{Overrides, SampleEvent, Sampler};
 use gateways::{Gateway, sample, stripe};
@@ -18,6 +20,10 @@ use crate::{say, tell};
 
 /// When seeded events happen: their ids tell the time too, so it has to be the same.
 pub const SEEDED_START: Timestamp = Timestamp::from_seconds(1_735_689_600);
+
+/// What is paid where nothing says what is due, in the currency's minor unit.
+const AMOUNT_DEFAULT: i64 = 5_000;
+const CURRENCY_DEFAULT: &str = "USD";
 
 /// Where to deliver and how to sign.
 #[derive(Clone, Debug, clap::Args)]
@@ -92,10 +98,10 @@ pub struct Args {
     /// Stripe's checkout session (`cs_…`)
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// In the currency's minor unit
+    /// In the currency's minor unit [default: what is registered for what is named, else 5000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true)]
     amount: Option<i64>,
-    /// Like EUR
+    /// Like EUR [default: what is registered for what is named, else USD]
     #[arg(long, value_name = "CODE", value_parser = currency)]
     currency: Option<Currency>,
     /// As live mode sends it
@@ -126,7 +132,7 @@ pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if args.list {
         return list(args.gateway);
     }
-    let event = args.event()?;
+    let event = args.event(args.money(flags).await)?;
     let reply = args.target.sender(args.gateway, flags)?.deliver(&event.id, &event.body).await?;
     tell!("{} {} → {}", event.event_type, event.id, reply.status);
     say!("{}", reply.body)?;
@@ -144,7 +150,15 @@ fn list(of: Gateway) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    fn event(&self) -> anyhow::Result<SampleEvent> {
+    /// What is asked for, else what is registered; `None` where nothing tells.
+    async fn money(&self, flags: &Flags) -> Option<Money> {
+        match (self.amount, self.currency) {
+            (Some(_), Some(_)) => None,
+            _ => registered::money(self, flags).await,
+        }
+    }
+
+    fn event(&self, registered: Option<Money>) -> anyhow::Result<SampleEvent> {
         let event_type = self.event_type.as_deref().unwrap_or_default();
         let gateway = self.gateway.as_str();
         if types(self.gateway).is_empty() {
@@ -154,8 +168,8 @@ impl Args {
         let now = || if self.seed.is_some() { SEEDED_START } else { Clock::System.now() };
         let at = self.created.unwrap_or_else(now);
         let event = match self.gateway {
-            Gateway::Stripe => Sampler::new(seed).single(event_type, at, &self.overrides()),
-            other => self.wanted().event(other, event_type, seed, at),
+            Gateway::Stripe => Sampler::new(seed).single(event_type, at, &self.overrides(registered)),
+            other => self.wanted(registered).event(other, event_type, seed, at),
         };
         let unknown = || {
             let all = if self.gateway == Gateway::Stripe { String::new() } else { format!(" --gateway {gateway}") };
@@ -164,14 +178,15 @@ impl Args {
         event.ok_or_else(|| WrongUsage(unknown()).into())
     }
 
-    fn overrides(&self) -> Overrides {
+    fn overrides(&self, registered: Option<Money>) -> Overrides {
         let (intent, payment) = match &self.payment {
             Some(id) if id.starts_with("pi_") => (Some(id.clone()), None),
             other => (None, other.clone()),
         };
         Overrides {
-            amount: self.amount.and_then(Minor::new),
-            currency: self.currency,
+            amount: self.amount_or(registered).or(Minor::new(AMOUNT_DEFAULT)),
+            currency: self.currency_or(registered).or_else(|| Currency::parse(CURRENCY_DEFAULT)),
+            no_made_up_order: true,
             order_id: self.order_id.clone(),
             booking_id: self.booking_id.clone(),
             payment_id: payment,
@@ -183,14 +198,26 @@ impl Args {
         }
     }
 
-    fn wanted(&self) -> sample::Wanted {
+    fn amount_or(&self, registered: Option<Money>) -> Option<Minor> {
+        self.amount.and_then(Minor::new).or_else(|| registered.map(|money| money.amount))
+    }
+
+    fn currency_or(&self, registered: Option<Money>) -> Option<Currency> {
+        self.currency.or_else(|| registered.map(|money| money.currency))
+    }
+
+    /// These senders need not say an amount: none is said of a payment that is named and
+    /// not registered here.
+    fn wanted(&self, registered: Option<Money>) -> sample::Wanted {
+        let is_named = self.payment.is_some() || self.transaction.is_some() || self.order_id.is_some();
+        let amount = self.amount_or(registered);
         sample::Wanted {
             payment_id: self.payment.clone(),
             transaction_id: self.transaction.clone(),
             order_id: self.order_id.clone(),
             booking_id: self.booking_id.clone(),
-            amount: self.amount.and_then(Minor::new),
-            currency: self.currency,
+            amount: if is_named { amount } else { amount.or(Minor::new(AMOUNT_DEFAULT)) },
+            currency: self.currency_or(registered),
         }
     }
 }

@@ -5,17 +5,18 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use domain::Timestamp;
 use engine::Clock;
 use engine::clients::paypal::PaypalVerifier;
 use gateways::paypal::{self, Certificates, Trust};
 use gateways::{BadSecret, Gateway, Secret, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::{follow, process_environment};
+use crate::config::{process_environment, several};
+use crate::output::WrongUsage;
 use crate::say;
 
 #[derive(Debug, clap::Args)]
@@ -84,8 +85,11 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// A secret that the gateway could not have given out verifies nothing.
 fn secrets(args: &Args) -> anyhow::Result<Result<Vec<Secret>, BadSecret>> {
-    let texts = args.secret.iter().map(|text| follow("--secret", text, &process_environment));
-    let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
+    let texts = args.secret.iter().map(|text| several("--secret", args.gateway, text, &process_environment));
+    let texts = texts.collect::<anyhow::Result<Vec<_>>>()?.concat();
+    if texts.iter().any(|text| text.expose_secret().is_empty()) {
+        return Err(WrongUsage("--secret: a secret is empty".to_owned()).into());
+    }
     Ok(texts.iter().map(|text| args.gateway.secret(text)).collect())
 }
 
@@ -125,10 +129,12 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in lines {
         let Some((name, value)) = line.split_once(':') else {
-            bail!("--header {line:?} is not like 'Name: value'");
+            return Err(WrongUsage(format!("--header {line:?} is not like 'Name: value'")).into());
         };
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).with_context(|| format!("header name {name:?}"))?;
-        let value = HeaderValue::from_str(value.trim_matches(' ')).with_context(|| format!("header {name}"))?;
+        let name = HeaderName::from_bytes(name.trim().as_bytes())
+            .map_err(|why| WrongUsage(format!("--header: the name {name:?}: {why}")))?;
+        let value = HeaderValue::from_str(value.trim_matches(' '))
+            .map_err(|why| WrongUsage(format!("--header {name}: {why}")))?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -26,7 +26,7 @@ use secrets::Lookup;
 
 pub use checkpoints::Checkpoints;
 pub use paypal::Paypal;
-pub use secrets::{follow, secret};
+pub use secrets::{follow, secret, several};
 
 const DATABASE_DEFAULT: &str = "sqlite:quittance.db";
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -57,6 +57,8 @@ pub struct Config {
     pub database_url: String,
     pub listen: SocketAddr,
     pub log: String,
+    /// Where that was said: a variable, or a key of the file.
+    pub log_said_by: String,
     /// Where lines of the log are shipped to. A token may be part of it.
     pub logging_service_url: Option<SecretString>,
     pub checkpoints: Checkpoints,
@@ -121,11 +123,13 @@ impl Config {
             let parts = Parts { source: &source, file: &file, given: &given, accounts: &accounts, paypal: &paypal };
             endpoints = parts.endpoints(&mut lookup)?;
         }
+        let (log, log_said_by) = log(&source, &file, environment);
         Ok(Self {
             file: source.file(),
             database_url,
             listen: address(listen, &file, environment)?,
-            log: environment("QUITTANCE_LOG").or_else(|| file.log.clone()).unwrap_or_else(|| LOG_DEFAULT.to_owned()),
+            log,
+            log_said_by,
             logging_service_url,
             checkpoints: Checkpoints::of(&file, environment),
             public_url: public_url(&source, &file)?,
@@ -167,6 +171,7 @@ impl Config {
             database_url: std::mem::take(&mut self.database_url),
             listen: self.listen,
             log: std::mem::take(&mut self.log),
+            log_said_by: std::mem::take(&mut self.log_said_by),
             logging_service_url: self.logging_service_url.take(),
             checkpoints: std::mem::take(&mut self.checkpoints),
             connections: self.connections,
@@ -197,6 +202,14 @@ fn address(flag: Option<SocketAddr>, file: &File, environment: Environment<'_>) 
     parsed.with_context(|| format!("listen: {listen:?} is no IP address and port like {LISTEN_DEFAULT}"))
 }
 
+/// The levels to log at, and where they were said.
+fn log(source: &Source, file: &File, environment: Environment<'_>) -> (String, String) {
+    match (environment("QUITTANCE_LOG"), &file.log) {
+        (None, Some(levels)) => (levels.clone(), format!("{}: log", source.path.display())),
+        (levels, _) => (levels.unwrap_or_else(|| LOG_DEFAULT.to_owned()), "QUITTANCE_LOG".to_owned()),
+    }
+}
+
 fn logging_service(file: &File, lookup: &mut Lookup<'_>) -> anyhow::Result<Option<SecretString>> {
     let (setting, said) = match (lookup.environment)("LOGGING_SERVICE_URL") {
         Some(url) => ("LOGGING_SERVICE_URL", Some(SecretString::from(url))),
@@ -225,7 +238,7 @@ fn accounts(source: &Source, file: &File) -> anyhow::Result<BTreeMap<AccountId, 
 }
 
 /// Whether it is an address that can be posted to.
-fn is_web_address(text: &str) -> bool {
+pub fn is_web_address(text: &str) -> bool {
     reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 

@@ -68,14 +68,8 @@ impl Lookup<'_> {
                 None => None,
             };
             self.remember(&item.get_ref().value);
-            let whole = follow(&setting, &item.get_ref().value, self.environment)?;
-            let is_reference = item.get_ref().value.expose_secret().starts_with("env:");
-            let parts: Vec<&str> = match is_reference && has_no_comma(gateway) {
-                true => whole.expose_secret().split(',').collect(), // As the variable is read where it has no list.
-                false => vec![whole.expose_secret()],
-            };
-            for part in parts {
-                let text = sound(&setting, SecretString::from(part))?;
+            for part in several(&setting, gateway, &item.get_ref().value, self.environment)? {
+                let text = sound(&setting, part)?;
                 self.check(&setting, gateway, &text)?;
                 found.push(Found { text, expires_at });
             }
@@ -118,6 +112,20 @@ fn sound(setting: &str, text: SecretString) -> anyhow::Result<SecretString> {
         bail!("{setting}: a secret has white space around it; remove it");
     }
     Ok(text)
+}
+
+/// As [`follow`]; a variable may hold several, as it may where it is read by its own name.
+pub fn several(
+    setting: &str,
+    gateway: Gateway,
+    text: &SecretString,
+    environment: Environment<'_>,
+) -> anyhow::Result<Vec<SecretString>> {
+    let whole = follow(setting, text, environment)?;
+    match text.expose_secret().starts_with("env:") && has_no_comma(gateway) {
+        true => Ok(whole.expose_secret().split(',').map(SecretString::from).collect()),
+        false => Ok(vec![whole]),
+    }
 }
 
 /// Follows `env:NAME` and `file:PATH`; anything else is the secret itself.

@@ -34,12 +34,15 @@ pub struct Logs {
     _writer: WorkerGuard,
 }
 
-/// Starts logging at `levels` (`info,engine=debug`), to `service` as well where there is
-/// one.
-pub fn start(levels: &str, service: Option<&SecretString>) -> anyhow::Result<Logs> {
+/// What lets lines of these levels through (`info,engine=debug`); `said_by` is the setting
+/// that an error names.
+pub fn filter(levels: &str, said_by: &str) -> anyhow::Result<EnvFilter> {
     let filter = EnvFilter::try_new(levels).ok().filter(|_| levels.split(',').all(is_directive));
-    let filter =
-        filter.with_context(|| format!("QUITTANCE_LOG={levels:?} is no list of levels like info,engine=debug"))?;
+    filter.with_context(|| format!("{said_by}={levels:?} is no list of levels like info,engine=debug"))
+}
+
+/// Starts logging what `filter` lets through, to `service` as well where there is one.
+pub fn start(filter: EnvFilter, service: Option<&SecretString>) -> anyhow::Result<Logs> {
     let (writer, guard) = tracing_appender::non_blocking::NonBlockingBuilder::default()
         .buffered_lines_limit(LINES_MAX)
         .finish(std::io::stderr());

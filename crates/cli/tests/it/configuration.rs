@@ -115,6 +115,11 @@ fn a_mistake_in_the_file_is_one_line_that_names_it_and_shows_no_secret() {
             assert!(error.contains(named), "{text}: {error}");
         }
     }
+    let file = shop.write("mine.toml", "log = \"loud\"\n").display().to_string();
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["config", "check"]] {
+        let error = shop.run(&[command, &["--config", &file]].concat()).error();
+        assert!(error.contains("mine.toml: log=\"loud\"") && !error.contains("QUITTANCE_LOG"), "{error}");
+    }
     let missing = shop.run(&["serve", "--config", "nowhere.toml"]).error();
     assert!(missing.contains("nowhere.toml"), "{missing}");
 }

@@ -105,8 +105,10 @@ fn mistakes_are_one_line_that_says_what_to_do() {
         assert!(named.iter().all(|named| said.stderr.contains(named)), "{}", said.stderr);
         assert_eq!(said.stdout, "", "{arguments:?}");
     }
-    let url = shop.run(&["trigger", "charge.succeeded", "--to", "localhost"]).error();
-    assert!(url.contains("localhost") && url.contains("http://"), "{url}");
+    for url in ["localhost", "nonsense", "ftp://localhost/"] {
+        let said = shop.run(&["trigger", "charge.succeeded", "--to", url]).exits(2);
+        assert!(said.stderr.contains(url) && said.stderr.contains("http://"), "{}", said.stderr);
+    }
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let nobody = shop.run(&["trigger", "charge.succeeded", "--to", &format!("http://{free}/")]).error();
     assert!(nobody.contains(&free.to_string()) && nobody.contains("quittance serve"), "{nobody}");
@@ -165,4 +167,44 @@ fn the_merchants_own_senders_find_their_endpoints() {
         .map(|event| (event["gateway"].as_str().expect("a gateway"), event["state"].as_str().expect("a state")))
         .collect();
     assert_eq!(kept, HashSet::from([("generic", "waiting"), ("microservice", "waiting")]), "{events:?}");
+}
+
+/// What is named and registered is paid as it is due, without saying the amount again;
+/// nothing that nobody asked for is named.
+#[test]
+fn what_is_registered_is_paid_as_it_is_due() {
+    let shop = Shop::new();
+    let server = shop.serve();
+    let key = shop.key("write");
+    let post = |path: &str, body: &str| {
+        let (status, reply) = server.post(path, &key, body);
+        assert_eq!(status, 201, "{reply}");
+    };
+    post("/api/resources", r#"{"id":"house","name":"House"}"#);
+    let booking =
+        r#"{"id":"1","resource_id":"house","start":"2026-12-01","end":"2026-12-05","amount":50000,"currency":"EUR"}"#;
+    post("/api/bookings", booking);
+    let url = format!("http://{}/webhooks/stripe/", server.address);
+    let pay = |arguments: &[&str]| {
+        json_lines(&shop.run(&[&["trigger", "--to", &url], arguments].concat()).ok()).remove(0)
+    };
+    let paid = pay(&["checkout.session.completed", "--booking-id", "1"]);
+    assert_eq!((&paid["message"], &paid["order_id"]), (&"Booking confirmed".into(), &serde_json::Value::Null), "{paid}");
+
+    post("/api/orders", r#"{"id":"6735","amount":700,"currency":"JPY"}"#);
+    post("/api/orders/6735/payments", r#"{"id":"77","gateway_transaction_id":"pi_77"}"#);
+    let paid = pay(&["payment_intent.succeeded", "--payment", "pi_77"]);
+    assert_eq!((&paid["message"], &paid["payment_id"]), (&"Payment confirmed".into(), &"77".into()), "{paid}");
+    assert_eq!(server.found("/api/payments/77", &key)["flags"], serde_json::json!([]));
+
+    trigger(&shop, &server, &["payment_intent.succeeded", "--payment", "pi_unknown"]).ok();
+    server.applied();
+    let payments = server.found("/api/payments", &key);
+    let unknown = &payments["data"][0];
+    assert_eq!((unknown["amount"].as_i64(), unknown["currency"].as_str()), (Some(5_000), Some("USD")), "{payments}");
+    assert_eq!(unknown["order_id"], serde_json::Value::Null, "{payments}");
+    let absent = shop.path("absent.db");
+    let elsewhere = ["--database-url", &format!("sqlite:{}", absent.display()), "--to", &server.url()];
+    shop.run(&[&["trigger", "payment_intent.succeeded", "--order-id", "6735"], &elsewhere[..]].concat()).ok();
+    assert!(!absent.exists(), "looking makes no database");
 }

@@ -86,6 +86,7 @@ fn secrets_may_be_references_and_several() {
     let rest = ["--at", "1700000000", "--header", &header, "--body", &body];
     let mut command = shop.command(&[&arguments[..], &rest].concat());
     crate::shop::said(command.env("STRIPE_WEBHOOK_SECRET", "whsec_test_secret")).ok();
+    crate::shop::said(command.env("STRIPE_WEBHOOK_SECRET", "whsec_new,whsec_test_secret")).ok();
 }
 
 #[test]
@@ -101,9 +102,12 @@ fn wrong_usage_is_status_2_and_says_what_is_known() {
     assert!(said.stderr.contains("noon"), "{}", said.stderr);
     let missing = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--body", "nowhere"]).error();
     assert!(missing.contains("nowhere"), "{missing}");
-    let header =
-        shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", "odd", "--body", "-"]).error();
-    assert!(header.contains("odd"), "{header}");
+    for header in ["odd", "o dd: 1", "odd: \u{1}"] {
+        let said = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", header, "--body", "-"]);
+        assert!(said.stderr.contains("--header") && said.exits(2).stdout.is_empty(), "{header:?}");
+    }
+    let said = shop.run(&["verify", "--gateway", "stripe", "--secret", "", "--body", "-"]).exits(2);
+    assert!(said.stderr.contains("empty") && said.stdout.is_empty(), "{}", said.stderr);
 }
 
 #[test]

@@ -1,8 +1,39 @@
 //! Bookings in the fold: which payments are theirs, and who gets the days.
 
+use std::collections::BTreeSet;
+
 use super::{BookingEntry, Change, Ledger, Subject};
 use crate::booking::{BookingInputs, Claim};
 use crate::{Days, Facts, Payment};
+
+impl Facts {
+    /// Whether what a payer says must not tie this payment to the booking: it belongs to
+    /// another one, or names another one, an order or a payment instead.
+    pub fn is_for_another_than(&self, booking_id: &str) -> bool {
+        if !self.bookings.is_empty() {
+            return !self.bookings.contains_key(booking_id);
+        }
+        let named = self.booking_ids();
+        if !named.is_empty() {
+            return !named.contains(booking_id);
+        }
+        !(self.order_ids().is_empty() && self.registrations.is_empty() && self.wanted().is_empty())
+    }
+
+    /// Parts from bookings that only a payer's word ties it to, where it is a payment that
+    /// the application registered: what that one asks for is not what they ask for.
+    fn part_from_hinted(&mut self) {
+        if self.registrations.is_empty() || self.bookings.is_empty() {
+            return;
+        }
+        let named: BTreeSet<String> = self.booking_ids().into_iter().map(str::to_owned).collect();
+        let sessions: BTreeSet<&String> = self.sessions.keys().collect();
+        let has_any = |ids: &BTreeSet<String>| ids.iter().any(|id| sessions.contains(id));
+        self.bookings.retain(|id, terms| {
+            named.contains(id) || has_any(&terms.session_ids) || !has_any(&terms.hinted_session_ids)
+        });
+    }
+}
 
 impl Ledger {
     /// Puts in a stored booking; call it after its payments are in. To load for a batch:
@@ -11,6 +42,9 @@ impl Ledger {
     pub fn load_booking(&mut self, id: String, inputs: BookingInputs) {
         for session in &inputs.terms.session_ids {
             self.sessions.insert(session.clone(), id.clone());
+        }
+        for session in &inputs.terms.hinted_session_ids {
+            self.hinted_sessions.insert(session.clone(), id.clone());
         }
         let booking = inputs.booking(&self.payments_of(&id));
         self.bookings.insert(id, BookingEntry { inputs, booking, changed: false });
@@ -31,12 +65,12 @@ impl Ledger {
         Change { subject: Subject::Booking, id: id.to_owned(), payment_id: String::new(), from: None, to, reason: None }
     }
 
-    /// Adds a checkout session by which the application knows a booking: what it paid is
-    /// vouched for.
-    pub fn add_session(&mut self, id: &str, session_id: &str) -> Vec<Change> {
+    /// Adds a checkout session that a payer came back with: it finds the payment, and
+    /// vouches for nothing.
+    pub fn add_hinted_session(&mut self, id: &str, session_id: &str) -> Vec<Change> {
         if let Some(entry) = self.bookings.get_mut(id) {
-            entry.changed |= entry.inputs.terms.session_ids.insert(session_id.to_owned());
-            self.sessions.insert(session_id.to_owned(), id.to_owned());
+            entry.changed |= entry.inputs.terms.hinted_session_ids.insert(session_id.to_owned());
+            self.hinted_sessions.insert(session_id.to_owned(), id.to_owned());
         }
         self.rejoin_payments_of(id)
     }
@@ -69,15 +103,22 @@ impl Ledger {
         booked.filter_map(|id| self.payments.get(id)).map(|entry| &entry.payment).collect()
     }
 
-    /// Adds to `facts` the bookings that they mean: by checkout session, then by what
-    /// their metadata names.
+    /// Adds to `facts` the booking that they mean: by a checkout session that the
+    /// application registered, then by what their metadata names, then by a session that a
+    /// payer came back with.
     pub(super) fn meet_booking(&self, facts: &mut Facts) {
         if self.bookings.is_empty() {
             return;
         }
+        facts.part_from_hinted();
         let by_session = facts.sessions.keys().find_map(|session| self.sessions.get(session));
         let by_name = || facts.booking_ids().into_iter().find(|id| self.bookings.contains_key(*id));
-        let Some(id) = by_session.cloned().or_else(|| by_name().map(str::to_owned)) else { return };
+        let by_hint = || {
+            let mut hinted = facts.sessions.keys().filter_map(|session| self.hinted_sessions.get(session));
+            hinted.find(|id| !facts.is_for_another_than(id))
+        };
+        let by_name = || by_name().map(str::to_owned);
+        let Some(id) = by_session.cloned().or_else(by_name).or_else(|| by_hint().cloned()) else { return };
         if !facts.bookings.is_empty() && !facts.bookings.contains_key(&id) {
             return; // A payment is for one booking; the first that was found stays.
         }

@@ -61,13 +61,14 @@ impl Ledger {
     }
 
     /// Says what is due for an order. Returns its first status, or a new one.
-    pub fn register_order(&mut self, id: &str, due: Money) -> Option<Change> {
+    pub fn register_order(&mut self, id: &str, due: Money) -> Vec<Change> {
         if !self.orders.contains_key(id) {
             self.load_order(id.to_owned(), None);
         }
-        let entry = self.orders.get_mut(id)?;
-        entry.due = Some(due);
-        entry.changed = true;
+        if let Some(entry) = self.orders.get_mut(id) {
+            entry.due = Some(due);
+            entry.changed = true;
+        }
         self.refresh_order(id, "")
     }
 
@@ -187,7 +188,10 @@ impl Ledger {
             let members = self.members.get(order_id)?;
             let is_free = |entry: &&Entry| {
                 let registration = entry.facts.registration();
-                registration.is_some_and(|(_, r)| r.gateway_ids.is_empty()) && !entry.facts.has_statement()
+                // A failed attempt of a sender of the merchant's own leaves it free.
+                let is_done = entry.facts.externals.values().any(|external| external.completed_at().is_some());
+                let is_unnamed = registration.is_some_and(|(_, r)| r.gateway_ids.is_empty());
+                is_unnamed && !entry.facts.has_payment() && !is_done
             };
             let mut free = members.iter().filter_map(|id| self.payments.get(id)).filter(is_free);
             let only = free.next()?;

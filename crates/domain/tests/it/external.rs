@@ -29,8 +29,10 @@ fn registered<'a>(events: impl IntoIterator<Item = &'a EventFacts>) -> Payment {
         method: None,
         metadata: BTreeMap::new(),
     };
-    let mut facts =
-        Facts { registrations: [("pay_1".to_owned(), Registration::new(terms))].into(), ..Facts::default() };
+    let mut registration = Registration::new(terms);
+    registration.transaction_ids.insert("TXN-1".to_owned());
+    registration.external_ids.insert("43".to_owned());
+    let mut facts = Facts { registrations: [("pay_1".to_owned(), registration)].into(), ..Facts::default() };
     for event in events {
         facts.join(event.facts.clone());
     }

@@ -122,7 +122,11 @@ fn a_refund_that_nobody_asked_for_is_told_once_its_payment_is_made() {
     let unasked = |told: EventFacts| EventFacts { facts: Facts { creates: false, ..told.facts }, ..told };
     let found =
         rows(&[unasked(refund("re_1", "succeeded", 200, of("ch_1"))), charge("ch_1", 10, [500, 500, 0], |_| {})]);
-    let expected = [(Subject::Payment, None, "partially_refunded"), (Subject::Refund, None, "succeeded")];
+    let expected = [
+        (Subject::Payment, None, "paid"),
+        (Subject::Payment, Some("paid"), "partially_refunded"),
+        (Subject::Refund, None, "succeeded"),
+    ];
     assert_eq!(found, expected);
 }
 

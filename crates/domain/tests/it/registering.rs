@@ -259,6 +259,7 @@ fn stay(start: &str, end: &str, session: Option<&str>) -> BookingInputs {
             currency: usd(),
             on_conflict: OnConflict::Cancel,
             session_ids: session.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(),
+            hinted_session_ids: BTreeSet::new(),
             released: false,
         },
         claim: None,
@@ -331,4 +332,104 @@ fn less_money_by_metadata_confirms_no_booking_but_a_registered_session_does() {
     let by_session =
         one_end("its session", &[Input::Booking("1", stay("2026-12-01", "2026-12-05", Some("cs_1"))), session(400)]);
     assert_eq!(by_session.bookings()["1"].booking.status, BookingStatus::Confirmed);
+}
+
+#[test]
+fn neither_an_attempt_nor_a_second_object_switches_the_hold_off() {
+    let named = &[("payment_id", "p")][..];
+    let session = |amount| {
+        let mut metadata = details(amount, None);
+        metadata.metadata = [("payment_id".to_owned(), "p".to_owned())].into();
+        let session = domain::session::SessionFacts {
+            paid_at: domain::lattice::Earliest::of(at(9)),
+            completed: true,
+            details: Latest::said(at(9), "evt_cs_1", metadata),
+            ..Default::default()
+        };
+        let facts = Facts { sessions: [("cs_1".to_owned(), session)].into(), ..Facts::default() };
+        Input::Event(unasked(EventFacts { scope: scope(), facts, decides: true }))
+    };
+    let attempt = Input::Event(unasked(intent("pi_1", 5, "payment_failed", |intent| {
+        let mut said = details(500, None);
+        said.metadata = [("payment_id".to_owned(), "p".to_owned())].into();
+        intent.details = Latest::said(at(5), "evt_pi_1", said);
+    })));
+    let end = one_end("an attempt at the whole", &[Input::Payment("p", terms(None, 500)), attempt, session(1)]);
+    assert_eq!(end.payments()["p"].payment.hold_reason, Some(HoldReason::AmountMismatch));
+    // What is refused beside money that is accepted does not count towards anything.
+    let end = one_end(
+        "the registered one and another",
+        &[
+            Input::Order("6735", 600),
+            Input::Payment("p", with_gateway_id(terms(Some("6735"), 500), "pi_real")),
+            Input::Event(unasked(pays("pi_real", 6, 500, &[]))),
+            Input::Event(unasked(pays("pi_cheap", 7, 100, named))),
+        ],
+    );
+    let payment = &end.payments()["p"].payment;
+    assert_eq!((payment.status, payment.amount_captured), (PaymentStatus::Paid, minor(500)));
+    assert_eq!(end.orders()["6735"].order.as_ref().expect("an order").payment_status, PaymentStatus::Pending);
+}
+
+#[test]
+fn an_amount_that_nobody_can_read_is_not_enough() {
+    let unread = Input::Event(unasked(intent("pi_1", 6, "succeeded", |intent| {
+        let mut said = details(0, None);
+        said.amount = None;
+        said.metadata = [("payment_id".to_owned(), "p".to_owned())].into();
+        intent.details = Latest::said(at(6), "evt_pi_1", said);
+    })));
+    let end = one_end("unread", &[Input::Payment("p", terms(None, 500)), unread]);
+    assert_eq!(end.payments()["p"].payment.status, PaymentStatus::Pending);
+}
+
+#[test]
+fn a_name_that_the_application_gave_goes_before_another_payments_id() {
+    let said = |seconds| {
+        let ids = domain::external::ExternalIds { payment: Some("1".to_owned()), ..Default::default() };
+        Input::Event(unasked(external(ids, seconds, "completed", |_| {})))
+    };
+    let mut second = terms(None, 300);
+    second.external_ids.insert("1".to_owned());
+    let mut ledger = Ledger::default();
+    for input in [Input::Payment("1", terms(None, 500)), Input::Payment("2", second), said(5)] {
+        put(&mut ledger, &input);
+    }
+    assert_eq!(ledger.payments()["1"].payment.status, PaymentStatus::Pending);
+    assert_eq!(ledger.payments()["2"].payment.status, PaymentStatus::Paid);
+}
+
+#[test]
+fn what_a_generic_senders_metadata_names_is_held_like_any_payers_choice() {
+    let ids = domain::external::ExternalIds { payment: Some("unknown".to_owned()), ..Default::default() };
+    let event = unasked(external(ids, 5, "completed", |said| {
+        let mut stated = details(1, None);
+        stated.metadata = [("payment_id".to_owned(), "p".to_owned())].into();
+        said.completed.amounts = [crate::said::dollars(1)].into();
+        said.completed.details = Latest::said(at(5), "evt_1", stated);
+    }));
+    let end = one_end("metadata", &[Input::Payment("p", terms(None, 500)), Input::Event(event)]);
+    assert_eq!(end.payments()["p"].payment.status, PaymentStatus::Pending);
+}
+
+#[test]
+fn a_failed_attempt_of_another_sender_leaves_the_orders_payment_free() {
+    let said = |payment: &str, seconds, word| {
+        let ids = domain::external::ExternalIds {
+            payment: Some(payment.to_owned()),
+            order: Some("6735".to_owned()),
+            ..Default::default()
+        };
+        Input::Event(unasked(external(ids, seconds, word, |_| {})))
+    };
+    let mut ledger = Ledger::default();
+    let inputs = [
+        Input::Order("6735", 500),
+        Input::Payment("p", terms(Some("6735"), 500)),
+        said("a", 5, "failed"),
+        said("b", 6, "completed"),
+    ];
+    inputs.iter().for_each(|input| put(&mut ledger, input));
+    assert_eq!(ledger.payments()["p"].payment.status, PaymentStatus::Paid);
+    assert_eq!(ledger.orders()["6735"].order.as_ref().expect("an order").payment_status, PaymentStatus::Paid);
 }

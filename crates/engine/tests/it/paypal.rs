@@ -253,6 +253,28 @@ async fn strangers_cannot_make_us_ask_without_end() {
     assert_eq!(paypal.requests().len(), 31);
 }
 
+/// Strangers who use up all that may be asked for keep nobody from a known certificate.
+#[tokio::test]
+async fn a_known_certificate_is_fetched_beside_those_of_strangers() {
+    const LATE: i64 = 1_811_808_000 - DAY / 2; // Half a day before it ends.
+    let key = key();
+    let mut answers = vec![(200, key.pem.as_str())];
+    answers.extend([(404, ""); 30]);
+    answers.push((200, key.pem.as_str()));
+    let paypal = Paypal::start(&answers, None).await;
+    let verifier = PaypalVerifier::by_certificate(key.trust.clone(), Some(paypal.base())).expect("a client");
+    let early = LATE - DAY;
+    assert_eq!(verify(&verifier, &key.headers("CERT-1", early), early).await, VALID);
+    for n in 0..100 {
+        let _ = verify(&verifier, &key.headers(&format!("FORGED-{n}"), LATE), LATE).await;
+    }
+    assert_eq!(paypal.requests().len(), 31);
+    assert_eq!(verify(&verifier, &key.headers("CERT-1", LATE), LATE).await, VALID);
+    assert_eq!(paypal.requests().len(), 32, "it is renewed");
+    assert_eq!(verify(&verifier, &key.headers("CERT-2", LATE), LATE).await, Err(()), "one that nobody knows waits");
+    assert_eq!(paypal.requests().len(), 32);
+}
+
 #[tokio::test]
 async fn a_certificate_that_ends_soon_is_fetched_anew() {
     const END: i64 = 1_811_808_000; // 2027-06-01

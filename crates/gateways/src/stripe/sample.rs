@@ -73,6 +73,8 @@ pub struct Overrides {
     /// The status of a single event's object, whether it suits the type or not.
     pub status: Option<String>,
     pub livemode: bool,
+    /// Names no order where `order_id` names none.
+    pub no_made_up_order: bool,
 }
 
 /// All events of one payment, in the order in which they happened, and what they

@@ -1,5 +1,7 @@
 //! `/api/bookings`: who has which days of what can be booked.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -113,6 +115,7 @@ pub async fn register(State(app): State<App>, command: Command) -> Result<Respon
         currency: Some(currency),
         on_conflict: on_conflict.unwrap_or(OnConflict::Cancel),
         session_ids: fields.session("session_id")?.into_iter().collect(),
+        hinted_session_ids: BTreeSet::new(),
         released: false,
     };
     let Command { account, idempotency, .. } = command;
@@ -140,8 +143,9 @@ const AWAITED: &str = "the gateway has not said yet that this session is paid; i
 const HELD: &str = "what was paid is not what was asked for: it is held until the payment is released";
 
 /// `POST /api/bookings/{id}/confirm`: the payer came back from the gateway's page with
-/// this checkout session. What the gateway said of it counts, whichever way it comes
-/// first; a booking is confirmed by that once, or not at all.
+/// this checkout session, which is the payer's word: it finds the payment, and vouches
+/// for nothing. What the gateway said of it counts, whichever way it comes first; a
+/// booking is confirmed by that once, or not at all.
 pub async fn confirm(State(app): State<App>, Path(id): Path<String>, command: Command) -> Result<Response, ApiError> {
     let mut fields = command.fields(&["session_id"])?;
     let session_id = fields.session("session_id")?;

@@ -1,6 +1,6 @@
 //! `/api/webhooks`: health, and the stored events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -32,6 +32,26 @@ pub struct Health {
     version: &'static str,
 }
 
+/// For so long it is remembered whether the database can be written to.
+const PROBE_KEPT: Duration = Duration::from_secs(1);
+
+/// Whether the database could be written to, and when that was found out. Held while
+/// it is found out, so that anybody's asking costs the writer one look a second.
+#[derive(Debug, Default)]
+pub(crate) struct Probe(tokio::sync::Mutex<Option<(Instant, bool)>>);
+
+impl Probe {
+    async fn is_writable(&self, store: &store::Store) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((_, is_writable)) = last.filter(|(at, _)| at.elapsed() < PROBE_KEPT) {
+            return is_writable;
+        }
+        let is_writable = matches!(tokio::time::timeout(PROBE_TIMEOUT, store.ping()).await, Ok(Ok(())));
+        *last = Some((Instant::now(), is_writable));
+        is_writable
+    }
+}
+
 async fn look(app: &App) -> (StatusCode, Health) {
     let mut health = Health {
         status: "degraded",
@@ -41,8 +61,7 @@ async fn look(app: &App) -> (StatusCode, Health) {
         version: env!("CARGO_PKG_VERSION"),
     };
     let Ok(backlog) = app.store.backlog().await else { return (StatusCode::SERVICE_UNAVAILABLE, health) };
-    let writable = tokio::time::timeout(PROBE_TIMEOUT, app.store.ping()).await;
-    if !matches!(writable, Ok(Ok(()))) {
+    if !app.probe.is_writable(&app.store).await {
         return (StatusCode::SERVICE_UNAVAILABLE, health);
     }
     let age = |since: domain::Timestamp| app.clock.now().seconds().saturating_sub(since.seconds()).max(0);

@@ -452,15 +452,134 @@ async fn a_booking_that_was_underpaid_waits_for_its_release() {
     assert_eq!(released.json()["payment_status"], "paid", "{}", released.text);
     assert_eq!(state(&app, "1").await, confirmed());
 
-    // A second payment of the booking, and one that the application vouches for.
+    // A second payment of the booking, and one that the payer vouches for.
     app.hears(REJECTS, &intent("evt_9", "succeeded", "pi_9", json!({"metadata": {"booking_id": "1"}, "amount": 1})))
         .await;
     book(&app, "2", "2026-12-05", "2026-12-08", json!({})).await;
     app.hears(REJECTS, &checkout("2", "completed", json!({"amount_total": 1}))).await;
     assert_eq!(state(&app, "2").await, pending());
     let reply = app.post("/api/bookings/2/confirm", r#"{"session_id":"cs_2"}"#).await;
-    assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (200, &json!("confirmed")), "{}", reply.text);
-    assert_eq!(reply.json()["payments"][0]["flags"], json!(["amount_mismatch"]));
+    assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (202, &json!("pending")), "{}", reply.text);
+    assert!(reply.json()["detail"].as_str().unwrap().contains("held"), "{}", reply.text);
+    // One that the application vouches for.
+    book(&app, "3", "2026-12-05", "2026-12-08", json!({"session_id": "cs_3"})).await;
+    app.hears(REJECTS, &checkout("3", "completed", json!({"amount_total": 1}))).await;
+    assert_eq!(state(&app, "3").await, confirmed());
+    assert_eq!(app.seen("/api/bookings/3").await["payments"][0]["flags"], json!(["amount_mismatch"]));
+    app.finish_sound().await;
+}
+
+/// The session comes from the payer's browser: what it paid is held when it is less.
+#[tokio::test]
+async fn who_comes_back_with_a_session_of_less_is_not_confirmed() {
+    for at in [REJECTS, CREATES] {
+        for webhook_first in [true, false] {
+            let app = house().await;
+            let case = format!("at {at}, webhook first {webhook_first}");
+            book(&app, "1", "2026-12-01", "2026-12-05", json!({})).await;
+            let cheap = checkout("1", "completed", json!({"metadata": {}, "amount_total": 100}));
+            if webhook_first {
+                app.hears(at, &cheap).await;
+            }
+            let reply = app.post("/api/bookings/1/confirm", r#"{"session_id":"cs_1"}"#).await;
+            assert_eq!((reply.status.as_u16(), &reply.json()["status"]), (202, &json!("pending")), "{case}");
+            if !webhook_first {
+                app.hears(at, &cheap).await;
+            }
+            assert_eq!(state(&app, "1").await, pending(), "{case}");
+            let payment = app.seen("/api/bookings/1").await["payments"][0].clone();
+            assert_eq!(payment["hold_reason"], "amount_mismatch", "{case}: {payment:#}");
+            // The application says what it was for: then it is not the booking's.
+            app.made("/api/orders", json!({"id": "9", "amount": 100, "currency": "USD"})).await;
+            let paid = app.made("/api/orders/9/payments", json!({"id": "p", "gateway_transaction_id": "cs_1"})).await;
+            assert_eq!((&paid["payment_status"], &paid["booking_id"]), (&json!("paid"), &Value::Null), "{case}");
+            assert_eq!(state(&app, "1").await, pending(), "{case}");
+            assert_eq!(app.seen("/api/bookings/1").await["payment_ids"], json!([]), "{case}");
+            app.finish_sound().await;
+        }
+    }
+}
+
+/// What paid for one thing pays for no other, whoever says so.
+#[tokio::test]
+async fn a_session_of_another_payment_is_refused() {
+    for at in [REJECTS, CREATES] {
+        let app = house().await;
+        book(&app, "1", "2026-12-01", "2026-12-05", json!({})).await;
+        book(&app, "2", "2026-12-08", "2026-12-10", json!({})).await;
+        app.hears(at, &checkout("1", "completed", json!({}))).await;
+        assert_eq!(state(&app, "1").await, confirmed());
+        app.hears(at, &checkout("none", "completed", json!({}))).await;
+        app.hears(at, &checkout("of_order", "completed", json!({"metadata": {"order_id": "5"}}))).await;
+        app.hears(at, &checkout("of_payment", "completed", json!({"metadata": {"payment_id": "p"}}))).await;
+        for session in ["cs_1", "cs_none", "cs_of_order", "cs_of_payment"] {
+            let body = json!({"session_id": session}).to_string();
+            app.post("/api/bookings/2/confirm", &body).await.is_problem(409, "session_taken");
+        }
+        let third = json!({
+            "id": "3", "resource_id": "house", "start": "2026-12-08", "end": "2026-12-10", "amount": 1500,
+            "currency": "USD", "session_id": "cs_1",
+        });
+        app.post("/api/bookings", &third.to_string()).await.is_problem(409, "session_taken");
+        app.get("/api/bookings/3").await.is_problem(404, "booking_not_found");
+        let untouched = app.seen("/api/bookings/2").await;
+        assert_eq!((&untouched["session_ids"], &untouched["payment_ids"]), (&json!([]), &json!([])), "at {at}");
+        assert_eq!(state(&app, "1").await, confirmed());
+        app.finish_sound().await;
+    }
+}
+
+/// The payer may come back before anything is known of the session.
+#[tokio::test]
+async fn a_session_that_turns_out_to_be_for_something_else_is_not_linked() {
+    for (metadata, registered) in [
+        (json!({"booking_id": "1"}), json!({"id": "p"})),
+        (json!({"order_id": "5"}), json!({"id": "p"})),
+        (json!({}), json!({"id": "p", "gateway_transaction_id": "cs_1"})),
+    ] {
+        let app = house().await;
+        book(&app, "1", "2026-12-01", "2026-12-05", json!({})).await;
+        book(&app, "2", "2026-12-08", "2026-12-10", json!({"amount": 50_000})).await;
+        let reply = app.post("/api/bookings/2/confirm", r#"{"session_id":"cs_1"}"#).await;
+        assert_eq!(reply.status.as_u16(), 202, "{}", reply.text);
+        app.made("/api/orders", json!({"id": "5", "amount": 1500, "currency": "USD"})).await;
+        app.made("/api/orders/5/payments", registered).await;
+        app.hears(REJECTS, &checkout("1", "completed", json!({"metadata": metadata}))).await;
+        assert_eq!(state(&app, "2").await, pending(), "{metadata}");
+        assert_eq!(app.seen("/api/bookings/2").await["payment_ids"], json!([]), "{metadata}");
+        app.finish_sound().await;
+    }
+}
+
+/// The session says nothing, and the payment intent after it what is meant.
+#[tokio::test]
+async fn a_registered_payment_takes_what_a_payer_tied_to_a_booking() {
+    let app = house().await;
+    book(&app, "1", "2026-12-01", "2026-12-05", json!({})).await;
+    app.made("/api/orders", json!({"id": "5", "amount": 100, "currency": "USD"})).await;
+    app.made("/api/orders/5/payments", json!({"id": "p"})).await;
+    app.post("/api/bookings/1/confirm", r#"{"session_id":"cs_1"}"#).await;
+    app.hears(REJECTS, &checkout("1", "completed", json!({"metadata": {}, "amount_total": 100}))).await;
+    let fields = json!({"metadata": {"payment_id": "p"}, "amount": 100, "amount_received": 100});
+    app.hears(REJECTS, &intent("evt_2", "succeeded", "pi_1", fields)).await;
+    assert_eq!(app.seen("/api/payments/p").await["payment_status"], "paid");
+    assert_eq!(state(&app, "1").await, pending());
+    app.finish_sound().await;
+}
+
+/// Money that was held never was the booking's, and its refund is none of it.
+#[tokio::test]
+async fn refunding_a_held_payment_confirms_no_booking() {
+    let app = house().await;
+    book(&app, "1", "2026-12-01", "2026-12-05", json!({})).await;
+    let cheap = json!({"metadata": {"booking_id": "1"}, "amount": 100, "amount_received": 100});
+    app.hears(REJECTS, &intent("evt_1", "succeeded", "pi_1", cheap)).await;
+    assert_eq!(state(&app, "1").await, pending());
+    app.hears(REJECTS, &refund("evt_part", "re_1", "pi_1", 40)).await;
+    assert_eq!(state(&app, "1").await, pending(), "a part of it");
+    app.hears(REJECTS, &refund("evt_rest", "re_2", "pi_1", 60)).await;
+    assert_eq!(state(&app, "1").await, pending(), "all of it");
+    assert_eq!(app.path_of("booking", "1"), path(&["pending"]));
     app.finish_sound().await;
 }
 

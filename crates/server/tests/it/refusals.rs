@@ -2,10 +2,13 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use gateways::Gateway;
 use gateways::stripe::{SIGNATURE_HEADER, sign};
+use secrecy::SecretString;
 use server::Endpoint;
 
 use crate::app::{HOOK, NOW, TestApp, post, secret, unrelated};
+use crate::log::Log;
 
 async fn nothing_is_stored(app: &TestApp) {
     assert_eq!(app.store.count_events(&Default::default()).await.unwrap(), 0);
@@ -221,5 +224,47 @@ async fn a_full_queue_is_503() {
     for delivery in waiting.into_iter().take(33) {
         assert_eq!(delivery.await.status, StatusCode::OK);
     }
+    app.finish().await;
+}
+
+/// Senders of Svix's call the same headers otherwise.
+#[tokio::test]
+async fn the_other_names_of_standard_webhooks_pass_the_door() {
+    let text = SecretString::from("whsec_dGVzdC1zZWNyZXQtb2Ytb3Vycw==");
+    let endpoint = |path, gateway: Gateway| Endpoint::new(path, gateway, vec![gateway.secret(&text).unwrap()]);
+    let app =
+        TestApp::with([endpoint("/standard", Gateway::StandardWebhooks), endpoint("/generic", Gateway::Generic)]).await;
+    let generic = r#"{"transaction_id":"TXN-1","status":"completed","amount":15.00,"currency":"USD"}"#;
+    for (path, body) in [("/standard", unrelated("evt_1")), ("/generic", generic.to_owned())] {
+        let signed = Gateway::StandardWebhooks.sign(&text, "msg_1", NOW, body.as_bytes()).unwrap();
+        let named: Vec<(String, String)> =
+            signed.into_iter().map(|(name, value)| (name.replace("webhook-", "svix-"), value)).collect();
+        let headers: Vec<(&str, &str)> = named.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let reply = app.send(post(path, &headers, body)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}: {}", reply.text);
+    }
+    app.finish().await;
+}
+
+/// Strangers fill no log; who signs well is always heard of.
+#[tokio::test]
+async fn what_strangers_cause_is_logged_now_and_then() {
+    let app = TestApp::new().await;
+    let log = Log::collect();
+    let get = || Request::get(HOOK).body(Body::empty()).unwrap();
+    for _ in 0..50 {
+        app.send(get()).await.is_refusal(405);
+        app.deliver(HOOK, "not JSON").await.is_refusal(400);
+    }
+    assert_eq!(log.saying("Delivery refused: not taken").len(), 20);
+    assert_eq!(log.saying("Delivery refused: not an event").len(), 50);
+    app.send(post(HOOK, &[], unrelated("evt_1"))).await.is_refusal(400);
+    assert_eq!(log.saying("Delivery refused: signature").len(), 1, "another kind has its own");
+    app.clock.set(NOW.plus_micros(10_000_000));
+    for _ in 0..2 {
+        app.send(get()).await.is_refusal(405);
+    }
+    let lines = log.saying("Delivery refused: not taken");
+    assert_eq!((lines.len(), &lines[20]["kept_back"]), (21, &serde_json::json!(30)));
     app.finish().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gateways::stripe::sign;
 use server::serve::Connections;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -272,6 +272,80 @@ async fn a_refusal_reaches_who_is_still_sending() {
         let (head, body) = delivery(&format!("evt_after_{header}_{size}").replace([':', ' ', '=', '-'], "_"));
         stream.write_all(format!("{head}{body}").as_bytes()).await.expect("the connection goes on");
         assert!(reply(&mut stream).await.contains("accepted"));
+    }
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// Who sends requests ahead and takes no reply is not read from any more, whether replies
+/// have bodies or not.
+#[tokio::test]
+async fn who_reads_nothing_is_not_read_from() {
+    const SENT_MAX: usize = 16 * 1024 * 1024;
+    const STALLED: Duration = Duration::from_secs(1);
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    for path in ["/healthz", "/nothing"] {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(served.address).await.unwrap();
+        let requests = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(1000);
+        let mut sent = 0;
+        while sent < SENT_MAX {
+            let writing = tokio::time::timeout(STALLED, stream.write_all(requests.as_bytes()));
+            if writing.await.is_err() {
+                break;
+            }
+            sent += requests.len();
+        }
+        assert!(sent < SENT_MAX, "{path}: all of it was read");
+        let mut after = served.connect().await;
+        let (head, body) = delivery(&path.replace('/', "evt_after_"));
+        after.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        assert!(reply(&mut after).await.contains("accepted"));
+    }
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// Every request that was sent ahead has its reply, however late it is taken.
+#[tokio::test]
+async fn who_reads_late_gets_every_reply() {
+    const REQUESTS: usize = 20_000;
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (mut replies, mut requests) = socket.connect(served.address).await.unwrap().into_split();
+    let asking = tokio::spawn(async move {
+        let most = "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(REQUESTS - 1);
+        let last = "GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        requests.write_all(format!("{most}{last}").as_bytes()).await.expect("all are taken in the end");
+        requests
+    });
+    let mut text = String::new();
+    tokio::time::timeout(DEADLINE, replies.read_to_string(&mut text)).await.expect("in time").expect("to the end");
+    assert_eq!(text.matches("HTTP/1.1 404").count(), REQUESTS);
+    drop(asking.await.unwrap());
+    served.order_to_stop();
+    served.ended().await;
+    app.finish().await;
+}
+
+/// A head has 16 KiB.
+#[tokio::test]
+async fn a_head_has_its_limit() {
+    let app = TestApp::new().await;
+    let mut served = Served::start(&app).await;
+    for (padding, status) in [(15_000, 200), (17_000, 431)] {
+        let mut stream = served.connect().await;
+        let (head, body) = delivery(&format!("evt_{padding}"));
+        let head = head.replace("\r\n\r\n", &format!("\r\nX-Padding: {}\r\n\r\n", "x".repeat(padding)));
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let reply = reply(&mut stream).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{padding}: {reply}");
     }
     served.order_to_stop();
     served.ended().await;

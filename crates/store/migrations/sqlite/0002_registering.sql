@@ -100,6 +100,7 @@ CREATE TABLE booking_session (
     account    TEXT NOT NULL,
     session_id TEXT NOT NULL,
     booking_id TEXT NOT NULL,
+    vouched    INTEGER NOT NULL,             -- the application registered it; else a payer came back with it
     PRIMARY KEY (session_id, account)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX booking_sessions ON booking_session (booking_id, account);

@@ -34,6 +34,7 @@ fn terms(start: &str, end: &str) -> BookingTerms {
         currency: Currency::parse("USD"),
         on_conflict: OnConflict::Cancel,
         session_ids: BTreeSet::new(),
+        hinted_session_ids: BTreeSet::new(),
         released: false,
     }
 }

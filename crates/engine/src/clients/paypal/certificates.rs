@@ -1,6 +1,6 @@
 //! PayPal's certificates, fetched when a delivery first names them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::Timestamp;
@@ -18,6 +18,13 @@ const CERTIFICATES_MAX: usize = 64;
 
 /// A stranger can name certificates that do not exist, but make us ask for no more.
 const FETCHES_MAX_PER_MINUTE: u32 = 30;
+
+/// Beside those, kept for certificates that PayPal is known to have: strangers cannot
+/// use it up.
+const FETCHES_OF_KNOWN_MAX_PER_MINUTE: u32 = 10;
+
+/// Places that are remembered to have had a certificate.
+const KNOWN_MAX: usize = 64;
 
 const MINUTE_MICROS: i64 = 60 * 1_000_000;
 
@@ -51,6 +58,10 @@ struct Slots {
     /// When the minute began, and how many fetches there were in it.
     minute: Option<Timestamp>,
     fetches: u32,
+    fetches_of_known: u32,
+    /// Where there was a certificate, also when it is not kept any more; the latest
+    /// fetched is the last.
+    known: VecDeque<CertificateUrl>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -78,11 +89,16 @@ impl Cache {
         if let Some(known) = entry.as_ref().filter(|known| known.is_fresh(url, trust, now)) {
             return known.found.clone();
         }
-        let found = if self.may_fetch(now) {
-            self.fetch(url).await
-        } else {
-            return Err(Unreachable("too many unknown certificates are asked for".to_owned()));
-        };
+        if !self.may_fetch(url, now) {
+            // One that was to be renewed may still be good.
+            let old = entry.as_ref().map(|known| &known.found).and_then(|found| found.as_ref().ok());
+            let too_many = || Unreachable("too many unknown certificates are asked for".to_owned());
+            return old.filter(|found| found.is_ok()).cloned().ok_or_else(too_many);
+        }
+        let found = self.fetch(url).await;
+        if matches!(found, Ok(Ok(_))) {
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).remember(url);
+        }
         let kept = entry.take().filter(|known| matches!(known.found, Ok(Ok(_))) && !matches!(found, Ok(Ok(_))));
         // A renewal that fails takes nothing away: the old one may still be good.
         let found = kept.map_or(found, |known| known.found);
@@ -103,15 +119,20 @@ impl Cache {
     }
 
     /// Counts a fetch, unless there were too many lately.
-    fn may_fetch(&self, now: Timestamp) -> bool {
+    fn may_fetch(&self, url: &CertificateUrl, now: Timestamp) -> bool {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let began = slots.minute.filter(|began| age_micros(*began, now) < MINUTE_MICROS);
         if began.is_none() {
             slots.minute = Some(now);
-            slots.fetches = 0;
+            (slots.fetches, slots.fetches_of_known) = (0, 0);
         }
-        slots.fetches += 1;
-        slots.fetches <= FETCHES_MAX_PER_MINUTE
+        if slots.fetches_of_known < FETCHES_OF_KNOWN_MAX_PER_MINUTE && slots.known.contains(url) {
+            slots.fetches_of_known += 1;
+            return true;
+        }
+        let may = slots.fetches < FETCHES_MAX_PER_MINUTE;
+        slots.fetches += u32::from(may);
+        may
     }
 
     async fn fetch(&self, url: &CertificateUrl) -> Result<Found, Unreachable> {
@@ -131,6 +152,14 @@ impl Cache {
 }
 
 impl Slots {
+    fn remember(&mut self, url: &CertificateUrl) {
+        self.known.retain(|known| known != url);
+        if self.known.len() >= KNOWN_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back(url.clone());
+    }
+
     /// Makes room: what is no certificate goes first, then what was used longest ago.
     fn drop_one(&mut self) {
         let is_certificate = |slot: &Slot| {

@@ -22,6 +22,9 @@ const ANSWER_LEN_MAX: usize = 64 * 1024;
 /// More deliveries at once wait.
 const CALLS_MAX: usize = 16;
 
+/// But for no longer than this: PayPal delivers again.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A token is not used so shortly before it ends.
 const TOKEN_MARGIN_SECONDS: i64 = 60;
 
@@ -138,7 +141,9 @@ impl Postback {
     /// Whether PayPal says that it sent this. A token that PayPal does not take any
     /// more is replaced once.
     async fn ask(&self, question: Vec<u8>, now: Timestamp) -> Result<bool, Unreachable> {
-        let _permit = self.calls.acquire().await.map_err(|error| Unreachable(error.to_string()))?;
+        let turn = tokio::time::timeout(TURN_TIMEOUT, self.calls.acquire()).await;
+        let turn = turn.map_err(|_| Unreachable("PayPal is asked about too many deliveries at once".to_owned()))?;
+        let _permit = turn.map_err(|error| Unreachable(error.to_string()))?;
         let mut refused = None;
         for _ in 0..2 {
             let token = self.token(refused.as_ref(), now).await?;

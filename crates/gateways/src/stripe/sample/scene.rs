@@ -84,7 +84,10 @@ impl Scene {
         let amount = overrides.amount.unwrap_or_else(|| sampler.amount(currency));
         let (customer_name, email) = NAMES[sampler.rng.usize(..NAMES.len())];
         let ids = &mut sampler.ids;
-        let mut metadata = vec![("order_id", order_id.clone())];
+        // A session that the caller knows is found by its id: an order made up would say
+        // that it is for something else.
+        let names_order = overrides.order_id.is_some() || (overrides.session.is_none() && !overrides.no_made_up_order);
+        let mut metadata: Vec<_> = names_order.then(|| ("order_id", order_id.clone())).into_iter().collect();
         metadata.extend(overrides.payment_id.clone().map(|id| ("payment_id", id)));
         metadata.extend(overrides.transaction_id.clone().map(|id| ("transaction_id", id)));
         metadata.extend(overrides.booking_id.clone().map(|id| ("booking_id", id)));
@@ -424,10 +427,15 @@ impl Scene {
         values
     }
 
+    fn client_reference(&self) -> String {
+        let order = self.metadata.iter().find(|(key, _)| *key == "order_id");
+        order.map_or_else(|| "null".to_owned(), |(_, id)| quoted(id))
+    }
+
     fn session_values(&self) -> Values {
         let mut values = self.common_values(&self.session, self.amount, &self.session_status, self.created_at);
         values.extend([
-            ("client_reference_id", quoted(&self.order_id)),
+            ("client_reference_id", self.client_reference()),
             ("configuration", quoted(&self.configuration)),
             ("customer", quoted(&self.customer)),
             ("customer_name", quoted(self.customer_name)),
