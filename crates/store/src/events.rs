@@ -224,7 +224,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, payment: 
     let indexed = filter.event_id.is_some() || filter.state.is_some_and(EventState::is_troubled);
     equal(if indexed { "e.account" } else { "+e.account" }, filter.account.as_ref().map(AccountId::as_str));
     equal("e.gateway", filter.gateway.as_deref());
-    equal("e.endpoint", filter.endpoint.as_deref());
+    equal("e.endpoint", filter.endpoint.as_deref().map(|path| path.strip_suffix('/').unwrap_or(path)));
     equal("e.event_type", filter.event_type.as_deref());
     equal("e.event_id", filter.event_id.as_deref());
     if let Some(state) = filter.state {

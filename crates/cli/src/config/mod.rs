@@ -26,7 +26,7 @@ use secrets::Lookup;
 
 pub use checkpoints::Checkpoints;
 pub use paypal::Paypal;
-pub use secrets::{follow, secret, several};
+pub use secrets::{secret, several};
 
 const DATABASE_DEFAULT: &str = "sqlite:quittance.db";
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";

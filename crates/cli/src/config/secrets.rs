@@ -129,7 +129,7 @@ pub fn several(
 }
 
 /// Follows `env:NAME` and `file:PATH`; anything else is the secret itself.
-pub fn follow(setting: &str, text: &SecretString, environment: Environment<'_>) -> anyhow::Result<SecretString> {
+fn follow(setting: &str, text: &SecretString, environment: Environment<'_>) -> anyhow::Result<SecretString> {
     let exposed = text.expose_secret();
     let found = if let Some(name) = exposed.strip_prefix("env:") {
         environment(name).with_context(|| format!("{setting}: the variable {name} is not set"))?

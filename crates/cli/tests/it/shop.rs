@@ -288,6 +288,17 @@ impl Server {
         found
     }
 
+    /// What a `POST` with a key is answered.
+    pub fn post(&self, path: &str, key: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: shop.test\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let (status, reply) = quittance::send(self.address, request.as_bytes()).expect("a reply");
+        (status, serde_json::from_slice(&reply).expect("JSON"))
+    }
+
     /// Delivers a body, signed now with this secret.
     pub fn deliver(&self, path: &str, secret: &str, body: &str) -> (u16, Value) {
         let request = request(path, secret, body);

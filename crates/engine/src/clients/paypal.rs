@@ -6,8 +6,8 @@ mod certificates;
 mod postback;
 
 use domain::Timestamp;
-use gateways::paypal::{Trust, certificate_url, environment_of_base, verify};
-use gateways::{Secret, Verdict};
+use gateways::paypal::{Transmission, Trust, certificate_url, environment_of_base, verify};
+use gateways::{Reason, Secret, Verdict};
 use http::HeaderMap;
 use secrecy::SecretString;
 
@@ -63,7 +63,13 @@ impl PaypalVerifier {
         match &self.0 {
             Way::Postback(postback) => postback.verify(headers, body, webhook_ids, now, tolerance_seconds).await,
             Way::Certificate { trust, certificates } => {
-                let url = match certificate_url(headers) {
+                // What no certificate could mend is said before one is fetched for it.
+                let fit = Transmission::read(headers).and_then(|said| {
+                    let age = now.seconds().saturating_sub(said.at.seconds());
+                    let is_near = age.unsigned_abs() <= tolerance_seconds;
+                    if is_near { certificate_url(headers) } else { Err(Reason::OutsideTolerance(age)) }
+                });
+                let url = match fit {
                     Ok(url) => url,
                     Err(reason) => return Ok(Verdict::Invalid(reason)),
                 };

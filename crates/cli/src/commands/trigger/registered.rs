@@ -56,7 +56,9 @@ async fn of_payment(store: &Store, args: &Args) -> store::Result<Option<Money>> 
                 || is(&args.payment, &payment.gateway_transaction_id)
         });
     }
-    Ok(found.and_then(|row| stated(row.payment.amount.map(Minor::units), row.payment.currency.as_ref().map(Currency::code))))
+    Ok(found.and_then(|row| {
+        stated(row.payment.amount.map(Minor::units), row.payment.currency.as_ref().map(Currency::code))
+    }))
 }
 
 async fn of_booking(store: &Store, args: &Args) -> store::Result<Option<Money>> {
