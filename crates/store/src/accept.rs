@@ -300,7 +300,10 @@ fn known_events(
             let state: String = row.get(5)?;
             let state = EventState::parse(&state).unwrap_or(EventState::Pending);
             let kept_aside = row.get(6)?;
-            known.push((identity, Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside, creates: row.get(7)? }));
+            known.push((
+                identity,
+                Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside, creates: row.get(7)? },
+            ));
         }
     }
     Ok(known)

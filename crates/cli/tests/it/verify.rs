@@ -1,6 +1,9 @@
 //! `quittance verify`
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use domain::Timestamp;
+use gateways::{Secret, stripe};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::shop::{Said, Shop, corpus};
@@ -106,8 +109,22 @@ fn wrong_usage_is_status_2_and_says_what_is_known() {
         let said = shop.run(&["verify", "--gateway", "stripe", "--secret", "s", "--header", header, "--body", "-"]);
         assert!(said.stderr.contains("--header") && said.exits(2).stdout.is_empty(), "{header:?}");
     }
-    let said = shop.run(&["verify", "--gateway", "stripe", "--secret", "", "--body", "-"]).exits(2);
-    assert!(said.stderr.contains("empty") && said.stdout.is_empty(), "{}", said.stderr);
+}
+
+/// Whoever leaves the secret out can sign what they like.
+#[test]
+fn an_empty_secret_vouches_for_nothing() {
+    let shop = Shop::new();
+    let body = shop.write("body", "{}").display().to_string();
+    let at = Timestamp::from_seconds(1_700_000_000);
+    let signature = stripe::sign(&Secret::from_text(&SecretString::from("")), at, b"{}");
+    let header = format!("Stripe-Signature: {signature}");
+    let arguments = ["verify", "--gateway", "stripe", "--header", &header, "--at", "1700000000", "--body", &body];
+    for secrets in [&["--secret", ""][..], &["--secret", "whsec_other", "--secret", ""]] {
+        let said = shop.run(&[&arguments, secrets].concat()).exits(1);
+        let report: Value = serde_json::from_str(&said.stdout).expect("a report");
+        assert_eq!((&report["verdict"], &report["reason"]), (&"invalid".into(), &"a secret is empty".into()));
+    }
 }
 
 #[test]

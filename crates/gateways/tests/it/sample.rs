@@ -151,6 +151,7 @@ fn overrides_take_the_place_of_what_is_made_up() {
         session: Some("cs_mine".to_owned()),
         status: Some("processing".to_owned()),
         livemode: true,
+        no_made_up_order: false,
     };
     let event = Sampler::new(1).single("payment_intent.succeeded", START, &overrides).expect("an event");
     let facts = event_facts(event.body.as_bytes());
@@ -170,5 +171,18 @@ fn overrides_take_the_place_of_what_is_made_up() {
     let most = Overrides { amount: Minor::new(i64::MAX), ..Overrides::default() };
     for kind in LifeKind::ALL {
         assert!(!Sampler::new(1).life(kind, START, &most).events.is_empty());
+    }
+}
+
+#[test]
+fn an_order_is_made_up_unless_that_is_not_wanted() {
+    for (unwanted, given) in [(false, None), (true, None), (true, Some("6735"))] {
+        let overrides =
+            Overrides { no_made_up_order: unwanted, order_id: given.map(str::to_owned), ..Overrides::default() };
+        let session = Sampler::new(1).single("checkout.session.completed", START, &overrides).expect("a session");
+        let body: serde_json::Value = serde_json::from_str(&session.body).expect("JSON");
+        let object = &body["data"]["object"];
+        assert_eq!(object["metadata"]["order_id"].is_string(), !unwanted || given.is_some(), "{object}");
+        assert_eq!(object["client_reference_id"].is_string(), !unwanted || given.is_some(), "{object}");
     }
 }
