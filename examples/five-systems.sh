@@ -24,6 +24,7 @@ export DATABASE_URL="sqlite:$scratch/quittance.db" QUITTANCE_LOG=warn
 export STRIPE_WEBHOOK_SECRET="whsec_of_the_example" WEBHOOK_SECRET="generic_secret_of_the_example"
 export PAYMENT_API_KEY="api_key_of_the_example"
 cd "$scratch" # Where no quittance.toml is.
+: >"$scratch/out" # So that it is there to be looked at, however late the server opens it.
 "$quittance" serve --listen 127.0.0.1:0 >"$scratch/out" 2>"$scratch/log" &
 server=$!
 until url=$(sed -n 's/^listening on //p' "$scratch/out") && [ -n "$url" ]; do
