@@ -298,8 +298,10 @@ fn log_settled(event: &Claimed, settled: &Settled) {
         event.event_type
     );
     let Outcome::Applied { changes, raised, .. } = outcome else { return };
-    // That PayPal was not asked yet is so of every payment at first.
-    for flag in raised.iter().filter(|flag| **flag != Flag::NotConfirmed) {
+    // That PayPal was not asked yet is so of every payment at first, and that a refund is
+    // missing of every one whose charge is heard of before it.
+    let is_passing = |flag: &Flag| matches!(flag, Flag::NotConfirmed | Flag::RefundMissing);
+    for flag in raised.iter().filter(|flag| !is_passing(flag)) {
         tracing::warn!(event_id = event.event_id, account = %event.scope.account, payment_id, flag = flag.as_str(),
             "A payment needs a look: {flag}");
     }
