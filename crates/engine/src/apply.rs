@@ -130,8 +130,9 @@ impl Applier<'_> {
         }
         match apply(self.store, self.clock, account, prepared).await {
             Ok(settled) => {
+                let now = self.clock.now();
                 for (event, settled) in events.iter().zip(&settled) {
-                    log_settled(event, settled);
+                    log_settled(event, settled, now);
                 }
                 self.settlements.settled(events.iter().map(|event| event.event_id.as_str()));
                 Ok(())
@@ -154,7 +155,7 @@ impl Applier<'_> {
         };
         match applied {
             Ok(settled) => {
-                settled.iter().for_each(|settled| log_settled(event, settled));
+                settled.iter().for_each(|settled| log_settled(event, settled, self.clock.now()));
                 self.settlements.settled(std::iter::once(event.event_id.as_str()));
             }
             Err(failure) if failure.is_outage() => return outage(failure),
@@ -240,10 +241,17 @@ fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
     let gateway =
         Gateway::parse(&event.scope.gateway).ok_or_else(|| Failure::UnknownGateway(event.scope.gateway.clone()))?;
     let bodies = std::iter::once(&event.body).chain(&event.renderings).map(Vec::as_slice);
-    let Statement { mut facts, object_id, needs_fetch } = state(gateway, bodies, event.received_at, event.creates)?;
-    facts.holds_mismatch = event.holds_mismatch && !facts.is_empty();
+    let endpoint = AsDelivered { creates: event.creates, holds_mismatch: event.holds_mismatch };
+    let Statement { facts, object_id, needs_fetch } = state(gateway, bodies, event.received_at, endpoint)?;
     let decides = gateway.decides(&event.event_type) && facts.has_statement();
     Ok(Prepared::new(event, facts, object_id, needs_fetch, decides)?)
+}
+
+/// What is so of an event because of the endpoint that it came to.
+#[derive(Clone, Copy)]
+pub(crate) struct AsDelivered {
+    pub creates: bool,
+    pub holds_mismatch: bool,
 }
 
 /// What an event states in all of its renderings. A panic is the event's failure.
@@ -251,7 +259,7 @@ fn state<'a>(
     gateway: Gateway,
     bodies: impl Iterator<Item = &'a [u8]>,
     received_at: Timestamp,
-    creates: bool,
+    endpoint: AsDelivered,
 ) -> Result<Statement, Failure> {
     let mut whole = Statement::default();
     for body in bodies {
@@ -261,14 +269,22 @@ fn state<'a>(
         whole.object_id = whole.object_id.or(statement.object_id);
         whole.needs_fetch |= statement.needs_fetch;
     }
-    whole.facts.creates = creates && !whole.facts.is_empty();
+    if !whole.facts.is_empty() {
+        whole.facts.creates = endpoint.creates;
+        whole.facts.holds_mismatch = endpoint.holds_mismatch;
+    }
     whole.facts.note_names();
     Ok(whole)
 }
 
 /// As [`state`], for bodies that were applied before; `None` if they cannot be read.
-pub(crate) fn restate(gateway: Gateway, bodies: &[Vec<u8>], received_at: Timestamp, creates: bool) -> Option<Facts> {
-    state(gateway, bodies.iter().map(Vec::as_slice), received_at, creates).ok().map(|statement| statement.facts)
+pub(crate) fn restate(
+    gateway: Gateway,
+    bodies: &[Vec<u8>],
+    received_at: Timestamp,
+    endpoint: AsDelivered,
+) -> Option<Facts> {
+    state(gateway, bodies.iter().map(Vec::as_slice), received_at, endpoint).ok().map(|statement| statement.facts)
 }
 
 /// What applying these events would do, without doing it. Pairs of an event's id
@@ -281,8 +297,10 @@ pub async fn preview(store: &Store, account: &AccountId, claimed: &[Claimed]) ->
 }
 
 /// One line for the event, and one for each thing that changed or needs a look.
-fn log_settled(event: &Claimed, settled: &Settled) {
+fn log_settled(event: &Claimed, settled: &Settled, now: Timestamp) {
     let Settled::Done(outcome) = settled else { return };
+    // Since there was something to do for it: it came, or was put back.
+    let waited = now.micros() - event.due_at.unwrap_or(event.received_at).micros();
     let (word, payment_id) = match outcome {
         Outcome::Applied { payment_id, .. } => ("applied", payment_id.as_str()),
         Outcome::Ignored => ("ignored", ""),
@@ -294,6 +312,7 @@ fn log_settled(event: &Claimed, settled: &Settled) {
         account = %event.scope.account,
         outcome = word,
         payment_id,
+        duration_ms = waited as f64 / 1000.0,
         "Processing webhook event: {}",
         event.event_type
     );

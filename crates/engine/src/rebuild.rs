@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::apply::{AsDelivered, restate};
 use domain::ledger::{Entry, OrderEntry};
 use domain::{AccountId, EventFacts, Ledger, Mode, Payment, Scope};
 use gateways::Gateway;
@@ -54,12 +55,11 @@ async fn derive(store: &Store, account: &AccountId, comparison: &mut Comparison)
         after = last.seq;
         for statement in page {
             let gateway = Gateway::parse(&statement.scope.gateway);
-            let from_bodies = gateway.filter(|_| !statement.bodies.is_empty()).and_then(|gateway| {
-                crate::apply::restate(gateway, &statement.bodies, statement.received_at, statement.creates)
-            });
-            let holds_mismatch = statement.facts.holds_mismatch;
-            let mut facts = from_bodies.unwrap_or(statement.facts);
-            facts.holds_mismatch = holds_mismatch;
+            let endpoint = AsDelivered { creates: statement.creates, holds_mismatch: statement.holds_mismatch };
+            let from_bodies = gateway
+                .filter(|_| !statement.bodies.is_empty())
+                .and_then(|gateway| restate(gateway, &statement.bodies, statement.received_at, endpoint));
+            let facts = from_bodies.unwrap_or(statement.facts);
             ledger.apply(&EventFacts { scope: statement.scope, facts, decides: false });
             comparison.events += 1;
         }

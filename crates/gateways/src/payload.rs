@@ -33,7 +33,28 @@ pub(crate) enum Outcome {
     Failed,
 }
 
+/// Parts of words by which an event's name says how a payment went, however it is
+/// spelled (`payment.failed`, `PAYMENT_DECLINED`, `paymentSucceeded`).
+const FAILURES: [&str; 11] =
+    ["fail", "declin", "denied", "cancel", "reject", "expire", "error", "unsuccess", "unpaid", "incomplete", "void"];
+const SUCCESSES: [&str; 7] = ["complet", "succe", "paid", "approv", "captur", "confirm", "settled"];
+/// Of what is neither a payment's success nor its failure.
+const OTHERS: [&str; 5] = ["refund", "disput", "chargeback", "revers", "pending"];
+
 impl Outcome {
+    /// Whether an event of this name says something else.
+    pub fn is_contradicted_by(self, event: &str) -> bool {
+        let event = event.to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| event.contains(word));
+        if says(&OTHERS) {
+            return true;
+        }
+        match self {
+            Self::Completed => says(&FAILURES),
+            Self::Failed => says(&SUCCESSES) && !says(&FAILURES),
+        }
+    }
+
     pub(crate) fn read(raw: Raw<'_>) -> Result<Self, NotAnEvent> {
         match raw.text().as_deref() {
             Some("completed") => Ok(Self::Completed),

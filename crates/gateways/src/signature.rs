@@ -42,9 +42,6 @@ pub enum Reason {
     NotJson,
     #[error("PayPal was asked, and says that it did not send this")]
     Denied,
-    /// Which the signature does not tell apart: it covers no more than a CRC.
-    #[error("another body was sent under this transmission id before")]
-    TransmissionReused,
     #[error("the API key is missing")]
     ApiKeyMissing,
     #[error("the API key was sent more than once")]

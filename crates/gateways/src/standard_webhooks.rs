@@ -68,16 +68,18 @@ pub fn envelope(headers: &HeaderMap, body: &[u8]) -> Result<Envelope, NotAnEvent
 }
 
 /// What the body, or its `data`, states if it is a payment as the generic gateway
-/// reads it; else nothing.
+/// reads it; else nothing. A refund that is completed is no completed payment: what the
+/// event's type speaks against is not stated.
 pub fn normalise(body: &[u8], received_at: Timestamp) -> Statement {
     let read_body = read(body);
     let whole = json::document(body).and_then(generic::read);
     let payload = whole.or_else(|_| json::document(body).and_then(|_| generic::read(read_body.data.json())));
+    let event_type = read_body.event_type.short_text(WORD_CHARS_MAX).unwrap_or_default();
     match payload {
-        Ok(payload) => {
+        Ok(payload) if !payload.outcome.is_contradicted_by(&event_type) => {
             Payload { time: payload.time.clone().or(said_time(&read_body)), ..payload }.statement(received_at)
         }
-        Err(_) => Statement::default(),
+        _ => Statement::default(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::client_address::Peer;
 use crate::door;
 use crate::endpoint::{self, Endpoints, OnAmountMismatch};
 use crate::refusal::{Refusal, json};
-use crate::reply::{self, Answer, Reply};
+use crate::reply::{self, Answer, Awaited, Reply};
 use crate::{App, Endpoint};
 
 /// Takes a delivery to `endpoint`, which is one of `endpoints`.
@@ -64,12 +64,15 @@ async fn accept(
     let envelope = endpoint.gateway.envelope(&delivery.headers, delivery.body()).map_err(Refusal::NotAnEvent)?;
     let ignored_because = of_no_concern(endpoint, &envelope);
     let event_id = envelope.event_id.clone();
-    let identity = EventIdentity {
-        gateway: endpoint.gateway.as_str(),
-        mode: envelope.mode,
-        connected_account: envelope.connected_account.clone().unwrap_or_default(),
-        event_id: event_id.clone(),
-    };
+    let awaited = (endpoint.reply == endpoint::Reply::Applied).then(|| Awaited {
+        settled: app.intake.settlement_of(&event_id), // Before it can be settled.
+        event: EventIdentity {
+            gateway: endpoint.gateway.as_str(),
+            mode: envelope.mode,
+            connected_account: envelope.connected_account.clone().unwrap_or_default(),
+            event_id: event_id.clone(),
+        },
+    });
     let event = NewEvent::new(
         endpoint.account.clone(),
         endpoint.gateway.as_str(),
@@ -88,18 +91,14 @@ async fn accept(
     .in_json(is_json(endpoint.gateway, delivery.body()))
     .holding_mismatch(endpoint.on_amount_mismatch == OnAmountMismatch::Hold)
     .of_transmission(endpoint.gateway.transmission_id(&delivery.headers).map(str::to_owned));
-    let settled = match endpoint.reply {
-        endpoint::Reply::Accepted => None,
-        endpoint::Reply::Applied => Some(app.intake.settlement_of(&event_id)), // Before it can be settled.
-    };
     let receipt = app.intake.submit(event).await.map_err(Refusal::Intake)?;
-    let answer = match (receipt, settled) {
-        (Receipt::Forged, _) => return Err(Refusal::Forged),
+    let answer = match (receipt, awaited) {
+        (Receipt::Forged, _) => return Err(Refusal::Forged(event_id)),
         (Receipt::Ignored, _) => Answer::Ignored,
         (Receipt::New | Receipt::Again, None) => Answer::Accepted,
         (Receipt::Duplicate, None) => Answer::Duplicate(None),
-        (Receipt::Duplicate, Some(_)) => reply::of_duplicate(app, endpoint, identity).await?,
-        (Receipt::New | Receipt::Again, Some(settled)) => reply::once_applied(app, endpoint, identity, settled).await?,
+        (Receipt::Duplicate, Some(awaited)) => reply::of_duplicate(app, endpoint, awaited.event).await?,
+        (Receipt::New | Receipt::Again, Some(awaited)) => reply::once_applied(app, endpoint, awaited).await?,
     };
     Ok((event_id, answer))
 }

@@ -84,9 +84,9 @@ impl StrangersLines {
             | Refusal::TooManySignatures(_)
             | Refusal::NotAnEvent(_)
             | Refusal::Intake(_)
-            | Refusal::Forged
-            | Refusal::Unmatched
-            | Refusal::NotApplied => return None,
+            | Refusal::Forged(_)
+            | Refusal::Unmatched(_)
+            | Refusal::NotApplied(_) => return None,
         })
     }
 }
@@ -110,12 +110,13 @@ pub(crate) enum Refusal {
     /// Too many bodies are on their way at once, and this one was slow.
     Crowded,
     Intake(Refused),
-    /// Its transmission came with another body before.
-    Forged,
+    /// Its transmission came with another body before. This and the next ones hold the
+    /// event's id.
+    Forged(String),
     /// It is stored and waits: no such payment or booking is registered.
-    Unmatched,
+    Unmatched(String),
     /// It is stored, and applying it failed; it is tried again.
-    NotApplied,
+    NotApplied(String),
 }
 
 impl Refusal {
@@ -133,9 +134,9 @@ impl Refusal {
             Self::Signature(_) if matches!(gateway, Gateway::Generic | Gateway::Microservice) => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::BrokenBody | Self::Signature(_) | Self::Forged | Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
-            Self::Unmatched => StatusCode::NOT_FOUND,
-            Self::NotApplied => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BrokenBody | Self::Signature(_) | Self::Forged(_) | Self::NotAnEvent(_) => StatusCode::BAD_REQUEST,
+            Self::Unmatched(_) => StatusCode::NOT_FOUND,
+            Self::NotApplied(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -147,9 +148,9 @@ impl Refusal {
             Self::TooLarge => "the body is too large",
             Self::SlowBody => "the body did not arrive in time",
             Self::BrokenBody => "the body could not be read",
-            Self::Signature(_) | Self::Forged => BAD_SIGNATURE,
-            Self::Unmatched => "no such payment or booking is registered; it is kept until it is",
-            Self::NotApplied => "it is stored, but applying it failed; it will be tried again",
+            Self::Signature(_) | Self::Forged(_) => BAD_SIGNATURE,
+            Self::Unmatched(_) => "no such payment or booking is registered; it is kept until it is",
+            Self::NotApplied(_) => "it is stored, but applying it failed; it will be tried again",
             Self::NotAnEvent(why) => return Cow::Owned(format!("not an event: {why}")),
             Self::TooMany(_) | Self::TooManySignatures(_) => "too many requests, try again later",
             Self::Unverifiable(_) | Self::Crowded | Self::Intake(_) => "not accepted, try again later",
@@ -164,6 +165,14 @@ impl Refusal {
         }
     }
 
+    /// Where the sender was verified, so that it is known which event it is.
+    const fn event_id(&self) -> Option<&str> {
+        match self {
+            Self::Forged(id) | Self::Unmatched(id) | Self::NotApplied(id) => Some(id.as_str()),
+            _ => None,
+        }
+    }
+
     /// For the operator: one line, with the reason that the sender is not told. Of what
     /// strangers can cause at will, not every one is logged.
     pub(crate) fn log(&self, app: &App, endpoint: &Endpoint, client: Option<IpAddr>, started: Instant) {
@@ -174,7 +183,7 @@ impl Refusal {
         };
         let reason = match self {
             Self::Signature(reason) => reason.to_string(),
-            Self::Forged => "its transmission came with another body before".to_owned(),
+            Self::Forged(_) => "its transmission came with another body before".to_owned(),
             Self::Intake(reason) => reason.to_string(),
             Self::Unverifiable(reason) => reason.to_string(),
             Self::NotConfigured => format!("no secret is in force, set {}", endpoint.set_by),
@@ -186,9 +195,9 @@ impl Refusal {
         };
         let what = match self {
             Self::NotConfigured => "the endpoint does not run",
-            Self::Signature(_) | Self::Forged => "signature",
-            Self::Unmatched => "nobody registered it",
-            Self::NotApplied => "applying failed",
+            Self::Signature(_) | Self::Forged(_) => "signature",
+            Self::Unmatched(_) => "nobody registered it",
+            Self::NotApplied(_) => "applying failed",
             Self::TooMany(_) => "too many requests",
             Self::TooManySignatures(_) => "too many failed signatures",
             Self::NotAnEvent(_) => "not an event",
@@ -201,6 +210,7 @@ impl Refusal {
             gateway = endpoint.gateway.as_str(),
             account = %endpoint.account,
             client = client.map(tracing::field::display),
+            event_id = self.event_id(),
             outcome = "refused",
             status = self.status(endpoint.gateway).as_u16(),
             duration_ms = started.elapsed().as_secs_f64() * 1000.0,

@@ -90,13 +90,15 @@ pub(crate) async fn of_duplicate(app: &App, endpoint: &Endpoint, event: EventIde
     })
 }
 
+/// An event whose outcome its sender is told.
+pub(crate) struct Awaited {
+    pub event: EventIdentity,
+    pub settled: Settled,
+}
+
 /// Waits until an event that was stored is applied too.
-pub(crate) async fn once_applied(
-    app: &App,
-    endpoint: &Endpoint,
-    event: EventIdentity,
-    mut settled: Settled,
-) -> Result<Answer, Refusal> {
+pub(crate) async fn once_applied(app: &App, endpoint: &Endpoint, awaited: Awaited) -> Result<Answer, Refusal> {
+    let Awaited { event, mut settled } = awaited;
     let applied = async {
         loop {
             settled.wait().await;
@@ -112,8 +114,8 @@ pub(crate) async fn once_applied(
     match outcome.state {
         EventState::Applied => Ok(Answer::Success(fields(outcome))),
         EventState::Ignored => Ok(Answer::Ignored),
-        EventState::Waiting => Err(Refusal::Unmatched),
-        EventState::Failed | EventState::Dead => Err(Refusal::NotApplied),
+        EventState::Waiting => Err(Refusal::Unmatched(event.event_id)),
+        EventState::Failed | EventState::Dead => Err(Refusal::NotApplied(event.event_id)),
         EventState::Pending => Ok(Answer::AcceptedOnly),
     }
 }
@@ -122,7 +124,7 @@ pub(crate) async fn once_applied(
 async fn outcome(app: &App, endpoint: &Endpoint, event: &EventIdentity) -> Result<Option<EventOutcome>, Refusal> {
     app.store.outcome(&endpoint.account, event.clone()).await.map_err(|error| {
         tracing::error!(endpoint = endpoint.path, event_id = event.event_id, %error, "An outcome cannot be read");
-        Refusal::NotApplied
+        Refusal::NotApplied(event.event_id.clone())
     })
 }
 

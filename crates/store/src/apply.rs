@@ -142,7 +142,7 @@ fn untaken(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> 
 
 /// Everything that the batch can touch.
 fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<WorkingSet> {
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     loader.events(batch.iter().map(|event| &event.facts))?;
     loader.finish()
 }

@@ -26,6 +26,9 @@ pub(crate) struct Loader<'a> {
     set: WorkingSet,
     order_ids: BTreeSet<String>,
     booking_ids: BTreeSet<String>,
+    /// Whether anybody registers payments, or bookings. Those who do not pay nothing for it.
+    has_names: bool,
+    has_bookings: bool,
 }
 
 const BY_ID: &str = "SELECT number, id, gateway, mode, facts FROM payment WHERE account = ? AND id = ?";
@@ -36,9 +39,12 @@ const BOOKING: &str =
            lost_to FROM booking WHERE account = ? AND id = ?";
 
 impl<'a> Loader<'a> {
-    pub fn new(connection: &'a Connection, account: &'a AccountId) -> Self {
+    pub fn new(connection: &'a Connection, account: &'a AccountId) -> Result<Self> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM payment_name), EXISTS (SELECT 1 FROM booking)";
+        let (has_names, has_bookings) =
+            connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (set, order_ids, booking_ids) = Default::default();
-        Self { connection, account, set, order_ids, booking_ids }
+        Ok(Self { connection, account, set, order_ids, booking_ids, has_names, has_bookings })
     }
 
     /// Everything that these events can touch.
@@ -57,7 +63,7 @@ impl<'a> Loader<'a> {
             }
         }
         drop(owner);
-        if self.has_any("payment_name")? {
+        if self.has_names {
             for event in events.clone() {
                 payment_ids.extend(self.names(&event.facts)?);
             }
@@ -69,8 +75,10 @@ impl<'a> Loader<'a> {
         for event in events {
             self.order_ids.extend(event.facts.order_ids().into_iter().map(str::to_owned));
             self.order_ids.extend(event.facts.wanted_orders().map(str::to_owned));
-            self.booking_ids.extend(event.facts.booking_ids().into_iter().map(str::to_owned));
-            self.sessions(&event.facts)?;
+            if self.has_bookings {
+                self.booking_ids.extend(event.facts.booking_ids().into_iter().map(str::to_owned));
+                self.sessions(&event.facts)?;
+            }
         }
         Ok(())
     }
@@ -134,11 +142,6 @@ impl<'a> Loader<'a> {
         self.payments(BY_ID, &payment_ids)
     }
 
-    fn has_any(&self, table: &str) -> Result<bool> {
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
-    }
-
     fn payments(&mut self, sql: &str, keys: &BTreeSet<String>) -> Result<()> {
         let mut statement = self.connection.prepare_cached(sql)?;
         for key in keys {
@@ -165,12 +168,11 @@ impl<'a> Loader<'a> {
 
     /// Bookings and orders, each with all of its payments.
     pub fn finish(mut self) -> Result<WorkingSet> {
-        if self.booking_ids.is_empty() || !self.has_any("booking")? {
+        if !self.has_bookings {
             self.booking_ids.clear();
         }
         let booking_ids = std::mem::take(&mut self.booking_ids);
         self.payments(BY_BOOKING, &booking_ids)?;
-        let has_names = self.has_any("payment_name")?;
         let mut order_ids = BTreeSet::new();
         loop {
             let found: BTreeSet<String> = std::mem::take(&mut self.order_ids);
@@ -179,7 +181,7 @@ impl<'a> Loader<'a> {
                 break;
             }
             self.payments(BY_ORDER, &new)?;
-            if has_names {
+            if self.has_names {
                 self.names_of_unregistered()?;
             }
             order_ids.extend(new);

@@ -15,6 +15,7 @@ pub struct StoredStatement {
     pub event_id: String,
     pub scope: Scope,
     pub creates: bool,
+    pub holds_mismatch: bool,
     pub received_at: Timestamp,
     pub facts: Facts,
     /// The bodies it was read from; empty once they were dropped by age.
@@ -122,7 +123,8 @@ impl Store {
     /// Statements of events that were applied at least once, in the order of
     /// acceptance, after the event `after`.
     pub async fn statements(&self, account: &AccountId, after: i64, limit: u32) -> Result<Vec<StoredStatement>> {
-        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at
+        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at,
+                          e.holds_mismatch
                    FROM event e JOIN event_facts f ON f.seq = e.seq LEFT JOIN event_body b ON b.seq = e.seq
                    WHERE e.account = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
         let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
@@ -140,6 +142,7 @@ impl Store {
                 event_id: row.get(1),
                 scope: read_scope(account, row.get(2), row.get(3), "event", seq)?,
                 creates: row.get(4),
+                holds_mismatch: row.get(8),
                 received_at: Timestamp::from_micros(row.get(7)),
                 facts: read_facts(row.get(5), "event_facts", seq)?,
                 bodies,

@@ -301,7 +301,7 @@ fn register_order(connection: &Connection, account: &AccountId, order: &NewOrder
         let same = stored == asked;
         return Ok(if same { Ok(Registered::Before(id.clone())) } else { Err(Refusal::Differs(Noun::Order)) });
     }
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     loader.found_by(&BTreeSet::from([id.clone()]), "order")?;
     loader.order(id);
     let mut set = loader.finish()?;
@@ -397,7 +397,7 @@ fn register_booking(
 
 fn release(connection: &Connection, account: &AccountId, id: &str, now: Timestamp) -> Result<Answer> {
     let id = &current_id(connection, account, id)?;
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     loader.payment(id)?;
     let mut set = loader.finish()?;
     let Some(entry) = set.ledger.payments().get(id) else { return Ok(Err(Refusal::Missing(Noun::Payment))) };
@@ -484,7 +484,7 @@ fn put_payment(
     registration: Registration,
     now: Timestamp,
 ) -> Result<()> {
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     loader.payment(id)?;
     let names = registration.names().map(|(_, name)| name.to_owned()).chain([id.to_owned()]).collect();
     loader.found_by(&names, "payment")?;
@@ -504,14 +504,14 @@ fn booking_set(
     id: &str,
     sessions: &BTreeSet<String>,
 ) -> Result<WorkingSet> {
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     loader.booking(id);
     loader.found_by(sessions, "booking")?;
     loader.finish()
 }
 
 fn new_booking_set(connection: &Connection, account: &AccountId, id: &str, terms: &BookingTerms) -> Result<WorkingSet> {
-    let mut loader = Loader::new(connection, account);
+    let mut loader = Loader::new(connection, account)?;
     let names: BTreeSet<String> = terms.session_ids.iter().cloned().chain([id.to_owned()]).collect();
     loader.found_by(&names, "booking")?;
     loader.held_days(terms)?;

@@ -91,30 +91,6 @@ const PUT_SESSION: &str =
 /// Payments' numbers by their ids.
 pub(crate) type Numbers = HashMap<String, i64>;
 
-/// Columns of a payment that take work to make.
-struct Texts {
-    gateway_response: String,
-    metadata: String,
-    flags: String,
-    facts: String,
-    registration: Option<String>,
-}
-
-impl Texts {
-    fn of(entry: &Entry) -> Result<Self> {
-        let payment = &entry.payment;
-        let unwritable = |error| Error::corrupt("payment", &payment.id, error);
-        let registration = entry.facts.registration().map(|(_, registration)| serde_json::to_string(registration));
-        Ok(Self {
-            gateway_response: serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?,
-            metadata: serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?,
-            flags: serde_json::to_string(&payment.flags).map_err(unwritable)?,
-            facts: facts_text(&entry.facts)?,
-            registration: registration.transpose().map_err(unwritable)?,
-        })
-    }
-}
-
 /// Everything that changed in the set: `registered` came about without an event, before
 /// the events of `batch`; an event without an outcome is somebody else's.
 pub(crate) fn all(
@@ -196,12 +172,11 @@ fn state(connection: &Connection, account: &AccountId, set: &mut WorkingSet, now
         put_owner.execute(params![account.as_str(), scope.gateway, mode, key.id, kind, payment_id])?;
     }
     for (id, entry) in ledger.payments().iter().filter(|(_, entry)| entry.changed) {
-        let texts = Texts::of(entry)?;
-        let number = payment(connection, account, entry, &texts, numbers.get(id).copied(), now)?;
+        let number = payment(connection, account, entry, numbers.get(id).copied(), now)?;
         numbers.insert(id.clone(), number);
         refunds(connection, account, &entry.payment, now)?;
         disputes(connection, account, &entry.payment, now)?;
-        names(connection, account, entry, &texts, now)?;
+        names(connection, account, entry, now)?;
     }
     orders(connection, account, ledger, now)
 }
@@ -211,11 +186,15 @@ fn payment(
     connection: &Connection,
     account: &AccountId,
     entry: &Entry,
-    texts: &Texts,
     number: Option<i64>,
     now: Timestamp,
 ) -> Result<i64> {
     let payment = &entry.payment;
+    let unwritable = |error| Error::corrupt("payment", &payment.id, error);
+    let gateway_response = serde_json::to_string(&payments::gateway_response(payment)).map_err(unwritable)?;
+    let metadata = serde_json::to_string(&payments::metadata(payment)).map_err(unwritable)?;
+    let flags = serde_json::to_string(&payment.flags).map_err(unwritable)?;
+    let facts = facts_text(&entry.facts)?;
     let failure = payment.failure.as_ref();
     let (mode, amount) = (entry.scope.mode.as_str(), payment.amount.map(|amount| amount.units()));
     let code = failure.and_then(|failure| failure.code.as_deref());
@@ -242,10 +221,10 @@ fn payment(
         &code,
         &message,
         &(payment.failed_attempts as i64),
-        &texts.gateway_response,
-        &texts.metadata,
-        &texts.flags,
-        &texts.facts,
+        &gateway_response,
+        &metadata,
+        &flags,
+        &facts,
         &payment.transaction_id,
         &payment.external_id,
         &payment.hold_reason.map(|reason| reason.as_str()),
@@ -425,9 +404,10 @@ fn bookings(connection: &Connection, account: &AccountId, ledger: &Ledger, now: 
 
 /// What the application registered of a payment; of one that it did not register, the
 /// names by which it may turn out to mean one.
-fn names(connection: &Connection, account: &AccountId, entry: &Entry, texts: &Texts, now: Timestamp) -> Result<()> {
+fn names(connection: &Connection, account: &AccountId, entry: &Entry, now: Timestamp) -> Result<()> {
     let id = &entry.payment.id;
-    if let (Some((_, registration)), Some(text)) = (entry.facts.registration(), &texts.registration) {
+    if let Some((_, registration)) = entry.facts.registration() {
+        let text = serde_json::to_string(registration).map_err(|error| Error::corrupt("payment", id, error))?;
         let row = params![account.as_str(), id, text, now.micros()];
         if connection.prepare_cached(PUT_REGISTRATION)?.execute(row)? == 1 {
             let own = (ReferenceKind::Id, id.as_str());
