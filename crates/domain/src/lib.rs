@@ -15,6 +15,7 @@ pub mod ids;
 pub mod intent;
 pub mod lattice;
 pub mod ledger;
+mod mismatch;
 pub mod money;
 pub mod notification;
 pub mod order;

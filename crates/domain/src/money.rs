@@ -25,7 +25,8 @@ impl Currency {
     }
 
     pub fn code(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX") // Only ASCII letters get in.
+        // Only ASCII letters get in; XXX is ISO 4217's code for "no currency".
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
 
     /// Decimals between the minor unit and the amount that people write. ISK and

@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::charge::ChargeFacts;
 use crate::dispute::{Dispute, DisputeFacts};
 use crate::intent::{Details, Failure};
+use crate::mismatch::Mismatch;
 use crate::money::{Currency, Minor};
 use crate::refund::{Refund, RefundFacts, RefundStatus};
-use crate::registration::{Mismatch, Terms};
+use crate::registration::Terms;
 use crate::status::text_enum;
 use crate::{DisputeStatus, Facts, ObjectKind, PaymentStatus, Phase, Scope, Timestamp};
 

@@ -335,6 +335,31 @@ fn less_money_by_metadata_confirms_no_booking_but_a_registered_session_does() {
 }
 
 #[test]
+fn money_for_a_payment_and_its_booking_is_enough_for_both() {
+    let cases = [
+        ("enough for both", 500, 500, true),
+        ("less than the booking's", 100, 100, false),
+        ("less than the payment's", 600, 500, false),
+    ];
+    for (name, asked, paid, accepted) in cases {
+        // Both come first: days that were paid for before the payment asked for more stay won.
+        let mut end = Ledger::default();
+        for input in [
+            Input::Payment("p", terms(None, asked)),
+            Input::Booking("1", stay("2026-12-01", "2026-12-05", None)), // For 500.
+            Input::Event(unasked(pays("pi_1", 6, paid, &[("payment_id", "p"), ("booking_id", "1")]))),
+        ] {
+            put(&mut end, &input);
+        }
+        let payment = &end.payments()["p"].payment;
+        assert_eq!(payment.hold_reason, (!accepted).then_some(HoldReason::AmountMismatch), "{name}");
+        assert_eq!(payment.flags.contains(&Flag::AmountMismatch), !accepted, "{name}");
+        let status = if accepted { BookingStatus::Confirmed } else { BookingStatus::Pending };
+        assert_eq!(end.bookings()["1"].booking.status, status, "{name}");
+    }
+}
+
+#[test]
 fn neither_an_attempt_nor_a_second_object_switches_the_hold_off() {
     let named = &[("payment_id", "p")][..];
     let session = |amount| {

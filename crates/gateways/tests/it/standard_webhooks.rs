@@ -148,3 +148,34 @@ fn a_generic_payment_is_read_from_the_body_or_its_data() {
         );
     }
 }
+
+/// "Completed" may be the refund's word, or the dispute's: what the type speaks against
+/// is not stated, neither of the body nor of its `data`.
+#[test]
+fn what_the_type_contradicts_is_not_stated() {
+    let cases = [
+        ("refund.created", "completed", false),
+        ("charge.dispute.closed", "completed", false),
+        ("payment.failed", "completed", false),
+        ("payment.completed", "failed", false),
+        ("refund.failed", "failed", false),
+        ("payment.completed", "completed", true),
+        ("payment.failed", "failed", true),
+        ("payment.updated", "completed", true),
+    ];
+    for (event_type, status, is_stated) in cases {
+        let payment = json!({"payment_id": "P-1", "status": status, "amount": 150, "currency": "USD"});
+        let mut whole = payment.clone();
+        whole["type"] = event_type.into();
+        for body in [whole, json!({"type": event_type, "data": payment})] {
+            let statement = GATEWAY.normalise(body.to_string().as_bytes(), NOW).expect("an event");
+            if !is_stated {
+                assert_eq!(statement, Statement::default(), "{body}");
+                continue;
+            }
+            let (key, external) = only_external(&statement);
+            let said = if status == "completed" { &external.completed } else { &external.failed };
+            assert_eq!((key, said.first.get()), ("payment:P-1", Some(NOW)), "{body}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 mod access;
 mod app;
 mod arrivals;
+mod booking_sessions;
 mod bookings;
 mod built_in;
 mod corpus;
