@@ -3,13 +3,15 @@
 
 mod lint;
 mod measure;
-mod shell;
+mod peers;
+mod serve;
 mod test;
 mod tidy;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::{packages, postgres, shell};
 
 /// The repository's tasks.
 #[derive(Parser)]
@@ -30,10 +32,12 @@ enum Task {
     Ci,
     /// Check the tree's habits: sizes, crate arrows, tests for every store method, links
     Tidy,
-    /// Measure the release binary against the ceiling; writes bench/results/
+    /// Measure the release binary against the ceiling, or what other people write; writes bench/results/
     Bench(measure::Bench),
     /// Kill the binary under load, over and over, and look for what was lost
     Soak(measure::Soak),
+    /// Run a PostgreSQL for `cargo nextest run`, until standard input ends or Ctrl-C
+    Postgres(serve::Postgres),
 }
 
 fn main() -> ExitCode {
@@ -54,5 +58,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bench(arguments) => arguments.run(),
         Task::Soak(arguments) => arguments.run(),
+        Task::Postgres(arguments) => arguments.run(),
     }
 }

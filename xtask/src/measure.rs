@@ -5,20 +5,26 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::shell::{cargo, root, step, target};
+use crate::peers;
+use crate::postgres::{Server, Settings};
+use crate::shell::{cargo, root, say, step, target};
+
+/// For all systems alike: as somebody would set it who has this machine for it, and so
+/// that no checkpoint falls into a run.
+const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "512MB"), ("max_wal_size", "4GB")];
 
 #[derive(Args)]
 pub struct Bench {
     /// Rounds, each of them ceiling and Quittance in turn; medians are reported
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Distinct events a round
-    #[arg(long, default_value_t = 200_000)]
-    events: usize,
+    /// Distinct events a round; 200000, with --peers 120000 at most
+    #[arg(long)]
+    events: Option<usize>,
     /// Keep-alive connections
     #[arg(long, default_value_t = 128)]
     connections: usize,
-    /// How long the ceiling and the open loop are measured, each
+    /// How long the ceiling and the open loop are measured, each; with --peers each system
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     #[arg(long, default_value_t = 1)]
@@ -26,6 +32,12 @@ pub struct Bench {
     /// The server's QUITTANCE_LOG
     #[arg(long, default_value = "warn")]
     log_level: String,
+    /// Measure what other people write instead of the ceiling, on a PostgreSQL started for it
+    #[arg(long)]
+    peers: bool,
+    /// Of these systems only: quittance, axum-plain, express, django, supabase
+    #[arg(long, requires = "peers", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 #[derive(Args)]
@@ -51,12 +63,35 @@ impl Bench {
     /// # Errors
     /// When the build or the measurement fails.
     pub fn run(&self) -> anyhow::Result<()> {
+        if self.peers {
+            return self.peers();
+        }
+        let mut command = Built::new(false)?.bench("compare")?;
+        self.measure(&mut command)
+    }
+
+    fn peers(&self) -> anyhow::Result<()> {
+        peers::needs()?;
         let built = Built::new(false)?;
-        let mut command = built.bench("compare")?;
+        let installed = peers::install()?;
+        let more = POSTGRES.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let server = Server::start(Settings { more, ..Settings::durable() })?;
+        say(&format!("PostgreSQL {} on 127.0.0.1:{}", server.version(), server.port()));
+        let mut command = built.bench("peers")?;
+        command.arg("--peers").arg(installed).arg("--postgres").arg(server.url("postgres"));
+        if !self.only.is_empty() {
+            command.arg("--only").arg(self.only.join(","));
+        }
+        self.measure(&mut command)
+    }
+
+    fn measure(&self, command: &mut Command) -> anyhow::Result<()> {
         command.arg("--results").arg(root()?.join("bench").join("results"));
+        if let Some(events) = self.events {
+            command.arg("--events").arg(events.to_string());
+        }
         for (flag, value) in [
             ("--rounds", self.rounds.to_string()),
-            ("--events", self.events.to_string()),
             ("--connections", self.connections.to_string()),
             ("--seconds", self.seconds.to_string()),
             ("--seed", self.seed.to_string()),
@@ -64,7 +99,7 @@ impl Bench {
         ] {
             command.arg(flag).arg(value);
         }
-        step("measuring; leave the machine alone", &mut command)
+        step("measuring; leave the machine alone", command)
     }
 }
 

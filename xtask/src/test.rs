@@ -6,6 +6,8 @@
 //! | Python 3 with `venv` | the next row | apt, as root on Debian or Ubuntu |
 //! | the official `stripe` package, pinned | signing events as Stripe's own code does | PyPI, into `target/xtask/venv` |
 //! | curl and openssl | the example of five systems | apt, as root on Debian or Ubuntu |
+//! | PostgreSQL 15 or later | `xtask` itself, and what runs on it | apt, as root on Debian or Ubuntu |
+//! | a server of it | `testdb`, and what runs on PostgreSQL | `QUITTANCE_POSTGRES`, else one is started, and ended |
 //! | cargo-nextest | running tests side by side | `cargo test` is used instead |
 
 use std::path::{Path, PathBuf};
@@ -13,13 +15,16 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use crate::packages::{can_install, install};
+use crate::postgres::{Server, Settings, URL_VARIABLE};
 use crate::shell::{cargo, root, say, step, target, works};
 
 /// For `--help`.
 pub const INSTALLS: &str = "\
 Needs the corpus of recorded events: QUITTANCE_CORPUS, else ../shared.
-Installs where missing: the official `stripe` package from PyPI into target/xtask/venv; python3-venv, curl and
-openssl by apt, as root.
+Needs PostgreSQL: the server whose superuser's URL is in QUITTANCE_POSTGRES, else it starts one and ends it.
+Installs where missing: the official `stripe` package from PyPI into target/xtask/venv; python3-venv, curl, openssl
+and postgresql by apt, as root.
 Uses cargo-nextest when it is installed.";
 
 const STRIPE_PACKAGE: &str = "stripe==16.1.0";
@@ -32,6 +37,7 @@ pub fn run() -> anyhow::Result<()> {
     say(&format!("corpus: {}", corpus.display()));
     let python = python_with_stripe(&target()?.join("xtask").join("venv"))?;
     programs_of_the_example()?;
+    let server = postgres()?;
     let with_environment = |mut command: Command| {
         command.env("QUITTANCE_CORPUS", &corpus).env("QUITTANCE_PYTHON", &python);
         command
@@ -48,7 +54,22 @@ pub fn run() -> anyhow::Result<()> {
     };
     step("building the binary and the tests", &mut with_environment(cargo(build)?))?;
     step("examples in the documentation", &mut with_environment(cargo(&["test", "--workspace", "--doc", "--quiet"])?))?;
-    step("tests", &mut with_environment(cargo(run)?))
+    let mut tests = with_environment(cargo(run)?);
+    if let Some(server) = &server {
+        tests.env(URL_VARIABLE, server.url("postgres"));
+    }
+    step("tests", &mut tests)
+}
+
+/// A server that lives as long as this value, unless somebody says that there is one.
+fn postgres() -> anyhow::Result<Option<Server>> {
+    if std::env::var_os(URL_VARIABLE).is_some_and(|url| !url.is_empty()) {
+        say(&format!("PostgreSQL: the one in {URL_VARIABLE}"));
+        return Ok(None);
+    }
+    let server = Server::start(Settings::scratch())?;
+    say(&format!("PostgreSQL {} on 127.0.0.1:{}", server.version(), server.port()));
+    Ok(Some(server))
 }
 
 /// The corpus: what was asked for, else the one beside the repository. Tests that
@@ -113,19 +134,6 @@ fn programs_of_the_example() -> anyhow::Result<()> {
         bail!("install {}: examples/five-systems.sh, which is a test, needs it", missing.join(" and "));
     }
     install(&missing)
-}
-
-/// Whether this is root on a system with apt.
-fn can_install() -> bool {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.starts_with(b"0\n"));
-    is_root && works(Command::new("apt-get").arg("--version"))
-}
-
-fn install(packages: &[&str]) -> anyhow::Result<()> {
-    step("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
-    let options = ["install", "-y", "-qq", "--no-install-recommends"];
-    let mut command = Command::new("apt-get");
-    step(&format!("installing {}", packages.join(" and ")), command.args(options).args(packages))
 }
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ fn say_what_stays(old: &Config, new: &Config) {
     };
     for (key, changed) in [
         ("database_url", old.database_url != new.database_url),
+        ("database", old.database != new.database),
         ("listen", old.listen != new.listen),
         ("log", old.log != new.log),
         ("logging_service_url", url(old) != url(new)),

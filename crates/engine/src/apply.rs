@@ -15,10 +15,6 @@ use tokio::sync::{Notify, watch};
 
 use crate::{Clock, Settlements};
 
-/// Events in one applying transaction.
-const BATCH_MAX: u32 = 192;
-/// The same while deliveries come in: about three milliseconds of the writer.
-const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 64;
 /// Events of one account before another has its turn.
 const TURN_MAX: usize = 4096;
 /// How often to look for what became due without anybody saying so: retries, and
@@ -104,7 +100,8 @@ impl Applier<'_> {
         Ok(count)
     }
 
-    /// While one batch is written, the next is read.
+    /// While one batch is written, the next is read. On PostgreSQL a lane's next batch is
+    /// read after it; there other lanes are at work meanwhile.
     async fn apply_account(self, account: &AccountId) -> store::Result<usize> {
         let Self { store, clock, .. } = self;
         let mut count = 0;
@@ -196,8 +193,7 @@ struct Batch {
 
 impl Batch {
     async fn read(store: &Store, clock: &Clock, account: &AccountId, after: Place) -> store::Result<Self> {
-        let limit = if store.is_accepting() { BATCH_MAX_BESIDE_ACCEPTANCE } else { BATCH_MAX };
-        let claimed = store.claim(account, after, clock.now(), limit).await?;
+        let claimed = store.claim(account, after, clock.now(), store.apply_batch_max()).await?;
         let last = claimed.last().map(Claimed::place);
         let mut batch = Self { events: Vec::new(), prepared: Vec::new(), unreadable: Vec::new(), last };
         for event in claimed {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use aws_lc_rs::{constant_time, hmac};
 use domain::{AccountId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use store::Store;
+use store::{ChainHead, Store};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
@@ -32,7 +32,7 @@ const FILE_MODE: u32 = 0o600;
 /// Says what is signed, so that a signature made for something else never fits.
 const PURPOSE: &str = "quittance chain checkpoint 1";
 
-/// Where an account's chain ended.
+/// Where one of an account's chains ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     pub account: AccountId,
@@ -100,18 +100,16 @@ impl std::fmt::Debug for CheckpointKey {
     }
 }
 
-/// A checkpoint of each account that has a chain, as it stands now.
+/// A checkpoint of each chain of each account, as it stands now.
 pub async fn current(store: &Store, key: Option<&CheckpointKey>, now: Timestamp) -> store::Result<Vec<Checkpoint>> {
     let mut checkpoints = Vec::new();
     for account in store.accounts().await? {
-        let (batch, hash) = store.chain_head(&account).await?;
-        if batch == 0 {
-            continue; // What was only registered has no link yet.
+        for ChainHead { writer, number: batch, hash } in store.chain_heads(&account).await? {
+            let account = account.clone();
+            let mut checkpoint = Checkpoint { account, writer, batch, hash, signed_at: now, signature: None };
+            checkpoint.signature = key.map(|key| key.signature(&checkpoint));
+            checkpoints.push(checkpoint);
         }
-        let writer = store::CHAIN_WRITER.to_owned();
-        let mut checkpoint = Checkpoint { account, writer, batch, hash, signed_at: now, signature: None };
-        checkpoint.signature = key.map(|key| key.signature(&checkpoint));
-        checkpoints.push(checkpoint);
     }
     Ok(checkpoints)
 }
@@ -131,7 +129,7 @@ pub struct Witness {
     key: Option<CheckpointKey>,
     file: Option<PathBuf>,
     /// Where each chain ended at its last checkpoint.
-    seen: BTreeMap<AccountId, (i64, String)>,
+    seen: BTreeMap<(AccountId, String), (i64, String)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,10 +155,9 @@ impl Witness {
     pub async fn keep(&mut self, store: &Store, chains: Chains, now: Timestamp) -> Result<usize, NotKept> {
         let mut checkpoints = current(store, self.key.as_ref(), now).await?;
         if chains == Chains::Moved {
-            checkpoints.retain(|checkpoint| {
-                self.seen
-                    .get(&checkpoint.account)
-                    .is_none_or(|(batch, hash)| (*batch, hash.as_str()) != (checkpoint.batch, checkpoint.hash.as_str()))
+            checkpoints.retain(|now| {
+                let last = self.seen.get(&(now.account.clone(), now.writer.clone()));
+                last.is_none_or(|(batch, hash)| (*batch, hash) != (now.batch, &now.hash))
             });
         }
         for Checkpoint { account, writer, batch, hash, signed_at, signature } in &checkpoints {
@@ -175,7 +172,7 @@ impl Witness {
             appended.map_err(|error| NotKept::File { path, error })?;
         }
         let kept = checkpoints.len();
-        self.seen.extend(checkpoints.into_iter().map(|kept| (kept.account, (kept.batch, kept.hash))));
+        self.seen.extend(checkpoints.into_iter().map(|kept| ((kept.account, kept.writer), (kept.batch, kept.hash))));
         Ok(kept)
     }
 }

@@ -2,6 +2,7 @@
 //! written in one transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use store::{NewEvent, Receipt, Store};
@@ -79,12 +80,19 @@ impl Intake {
 /// makes up the next, which is handed over before the first is done, so that the
 /// writer never idles between two. Ends when the last sender is dropped. Wakes
 /// `work` when there is something new to apply.
-pub(crate) async fn run(store: Store, clock: Clock, mut inbox: mpsc::Receiver<Submission>, work: Arc<Notify>) {
+/// Says in `stored_here` that something new is on disk, for those who tell other replicas.
+pub(crate) async fn run(
+    store: Store,
+    clock: Clock,
+    mut inbox: mpsc::Receiver<Submission>,
+    work: Arc<Notify>,
+    stored_here: Arc<AtomicBool>,
+) {
     let mut waiting = Vec::with_capacity(BATCH_MAX);
     let mut under_way = JoinSet::new();
     while inbox.recv_many(&mut waiting, BATCH_MAX).await > 0 {
         let batch = std::mem::replace(&mut waiting, Vec::with_capacity(BATCH_MAX));
-        under_way.spawn(accept(store.clone(), clock.clone(), batch, work.clone()));
+        under_way.spawn(accept(store.clone(), clock.clone(), batch, work.clone(), stored_here.clone()));
         if under_way.len() >= BATCHES_UNDER_WAY_MAX {
             under_way.join_next().await;
         }
@@ -92,7 +100,13 @@ pub(crate) async fn run(store: Store, clock: Clock, mut inbox: mpsc::Receiver<Su
     while under_way.join_next().await.is_some() {}
 }
 
-async fn accept(store: Store, clock: Clock, submissions: Vec<Submission>, work: Arc<Notify>) {
+async fn accept(
+    store: Store,
+    clock: Clock,
+    submissions: Vec<Submission>,
+    work: Arc<Notify>,
+    stored_here: Arc<AtomicBool>,
+) {
     let mut replies = Vec::with_capacity(submissions.len());
     let mut batch = Vec::with_capacity(submissions.len());
     for Submission { event, reply, _bytes } in submissions {
@@ -106,6 +120,7 @@ async fn accept(store: Store, clock: Clock, submissions: Vec<Submission>, work: 
                 let _ = reply.send(receipt); // The gateway hung up; the event is stored.
             }
             work.notify_one();
+            stored_here.store(true, Ordering::Relaxed);
         }
         // Dropping `replies` fails each waiter: it answers 503, the gateway retries.
         Err(error) => tracing::error!(%error, batch_len, "storing deliveries failed"),

@@ -1,6 +1,6 @@
 //! What runs: deliveries become durable in [`intake`], stored events become state
 //! in [`apply`], [`sweep`] keeps the database in shape, and [`checkpoints`] say outside
-//! of it where its hash chains ended.
+//! of it where its hash chains ended; [`replicas`] tell one another that there is work.
 
 pub mod apply;
 pub mod checkpoints;
@@ -8,10 +8,12 @@ pub mod clients;
 pub mod clock;
 pub mod intake;
 pub mod rebuild;
+pub mod replicas;
 pub mod settlements;
 pub mod sweep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use store::Store;
@@ -45,17 +47,23 @@ impl Engine {
     pub fn start_with_witness(store: Store, clock: Clock, witness: Witness) -> Self {
         let (stop, stopped) = watch::channel(false);
         let work = Arc::new(Notify::new());
-        let settlements = Settlements::default();
+        let settlements = Settlements::of(&store);
         let (intake, inbox) = intake::channel(settlements.clone());
         let mut tasks = JoinSet::new();
         let (storing, stored) = oneshot::channel();
-        let storing_all = intake::run(store.clone(), clock.clone(), inbox, work.clone());
+        let stored_here = Arc::new(AtomicBool::new(false));
+        let storing_all = intake::run(store.clone(), clock.clone(), inbox, work.clone(), stored_here.clone());
         tasks.spawn(async move {
             storing_all.await;
             let _ = storing.send(()); // The checkpoints' task waits for it.
         });
         tasks.spawn(checkpoints::run(store.clone(), clock.clone(), witness, stored));
-        tasks.spawn(apply::run(store.clone(), clock, settlements, work, stopped.clone()));
+        for lane in store.lanes() {
+            tasks.spawn(apply::run(lane, clock.clone(), settlements.clone(), work.clone(), stopped.clone()));
+        }
+        if store.is_shared() {
+            tasks.spawn(replicas::run(store.clone(), work, stored_here, stopped.clone()));
+        }
         tasks.spawn(sweep::run(store, stopped));
         Self { intake, stop, tasks }
     }

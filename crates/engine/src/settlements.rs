@@ -2,18 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use store::Store;
 use tokio::sync::oneshot;
+
+/// How often to look for what another process may have settled.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Senders that wait, by the gateway's event id. Two events of one id wake each other's
 /// senders, who look and go on waiting.
 #[derive(Clone, Debug, Default)]
 pub struct Settlements {
     waiting: Arc<Mutex<HashMap<String, Vec<oneshot::Sender<()>>>>>,
+    /// Whether other processes settle events of the same database.
+    is_shared: bool,
 }
 
-/// Resolves when an event of that id was settled, or failed. Ask for it before the event
-/// is handed in, so that nothing is missed.
+/// Resolves when an event of that id was settled, or failed; where another process may
+/// have done that, also after a moment. Ask for it before the event is handed in, so that
+/// nothing is missed.
 #[derive(Debug)]
 pub struct Settled {
     settlements: Settlements,
@@ -22,6 +30,10 @@ pub struct Settled {
 }
 
 impl Settlements {
+    pub fn of(store: &Store) -> Self {
+        Self { is_shared: store.is_shared(), ..Self::default() }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, Vec<oneshot::Sender<()>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -45,7 +57,11 @@ impl Settlements {
 
 impl Settled {
     pub async fn wait(&mut self) {
-        let _ = (&mut self.signal).await; // An engine that stops settles nothing more.
+        if self.settlements.is_shared {
+            let _ = tokio::time::timeout(LOOK_AGAIN, &mut self.signal).await;
+        } else {
+            let _ = (&mut self.signal).await; // An engine that stops settles nothing more.
+        }
     }
 }
 

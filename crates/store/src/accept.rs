@@ -1,12 +1,16 @@
 //! Making deliveries durable: one transaction a batch.
 
-use std::collections::{BTreeMap, HashSet};
+mod head;
+mod insert;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use domain::{AccountId, Mode, Timestamp};
-use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::chain::{self, Hash, Link};
+use crate::connection::Tx;
+use crate::sql::{Many, Put, values};
 use crate::{Error, EventState, Result, Store};
 
 /// A verified delivery.
@@ -114,42 +118,62 @@ pub enum Receipt {
     Forged,
 }
 
-/// Whether an event is there already is found out by inserting it: one search, not two.
-const INSERT_EVENT: &str =
-    "INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
-                        gateway_time, creates, source, received_at, settled_at, state, due_at, attempts, error, writer,
-                        batch, body_hash, holds_mismatch)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'webhook', ?12, ?12, ?13, ?14, 0, ?15, ?16, ?17, ?18, ?19)
-     ON CONFLICT (event_id, account, gateway, mode, connected_account) DO NOTHING";
-const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, ?, ?)";
-
+static KNOWN: Many = Many {
+    sqlite: "SELECT gateway, mode, connected_account, seq, api_version, state,
+                    state = 'ignored' AND error IS NOT NULL, creates
+             FROM event WHERE account = ?1 AND event_id = ?2",
+    postgres: "SELECT e.gateway, e.mode, e.connected_account, e.seq, e.api_version, e.state,
+                      e.state = 'ignored' AND e.error IS NOT NULL, e.creates, k.n
+               FROM unnest($2::text[]) WITH ORDINALITY AS k (event_id, n)
+               JOIN event e ON e.account = $1 AND e.event_id = k.event_id",
+    types: "at",
+};
+static PUT_REDELIVERY: Put = Put::new(
+    "redelivery (account, seq, received_at, endpoint)",
+    "aiit",
+    "account, seq, received_at, endpoint",
+    "DO NOTHING",
+);
+/// Another due time than before tells whoever claimed an event without its newest
+/// rendering that it is not settled yet.
+static PUT_BACK: Many = Many {
+    sqlite: "UPDATE event SET state = 'pending', due_at = iif(due_at = ?2, ?2 - 1, ?2), attempts = 0,
+                 error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4),
+                 holds_mismatch = max(holds_mismatch, ?5)
+             WHERE seq = ?3 AND account = ?1",
+    postgres: "UPDATE event e SET state = 'pending', due_at = CASE WHEN due_at = k.now THEN k.now - 1 ELSE k.now END,
+                   attempts = 0, error = CASE WHEN state = 'ignored' THEN NULL ELSE error END,
+                   creates = e.creates OR k.creates, holds_mismatch = e.holds_mismatch OR k.holds_mismatch
+               FROM unnest($2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[])
+                    AS k (now, seq, creates, holds_mismatch)
+               WHERE e.account = $1 AND e.seq = k.seq",
+    types: "aiibb",
+};
 impl Store {
-    /// Stores a batch in one transaction. When it returns, everything in it is on
-    /// disk; a receipt for each delivery, in their order.
+    /// Stores a batch, each account's part in one transaction. When it returns,
+    /// everything in it is on disk; a receipt for each delivery, in their order.
     pub async fn accept(&self, batch: Vec<NewEvent>, now: Timestamp) -> Result<Vec<Receipt>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        self.hot_writer.run_urgent(move |connection| accept(connection, &batch, now)).await
+        self.accepting.run_urgent(move |connection| connection.write(|tx| accept(tx, &batch, now))).await
     }
 }
 
-fn accept(connection: &mut Connection, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+fn accept(tx: &Tx<'_>, batch: &[NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
     // In the order of accounts, so that the same batch is always stored in the same way.
     let mut by_account: BTreeMap<&AccountId, Vec<usize>> = BTreeMap::new();
     for (index, event) in batch.iter().enumerate() {
         by_account.entry(&event.account).or_default().push(index);
     }
     let mut receipts = vec![Receipt::Duplicate; batch.len()];
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for (account, indices) in by_account {
         let events: Vec<&NewEvent> = indices.iter().map(|index| &batch[*index]).collect();
-        let stored = accept_for(&transaction, account, &events, now)?;
+        let stored = accept_for(tx, account, &events, now)?;
         for (index, receipt) in indices.into_iter().zip(stored) {
             receipts[index] = receipt;
         }
     }
-    transaction.commit()?;
     Ok(receipts)
 }
 
@@ -177,35 +201,21 @@ impl Known {
     }
 }
 
-fn accept_for(
-    connection: &Connection,
-    account: &AccountId,
-    events: &[&NewEvent],
-    now: Timestamp,
-) -> Result<Vec<Receipt>> {
+fn accept_for(tx: &Tx<'_>, account: &AccountId, events: &[&NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+    let forged = forged(tx, account, events)?;
     let mut receipts = vec![Receipt::Forged; events.len()];
-    let mut genuine = Vec::with_capacity(events.len());
-    for (index, event) in events.iter().enumerate() {
-        if !is_forged(connection, account, event)? {
-            genuine.push(index);
-        }
-    }
+    let genuine: Vec<usize> = (0..events.len()).filter(|index| !forged.contains(index)).collect();
     let events: Vec<&NewEvent> = genuine.iter().map(|index| events[*index]).collect();
-    for (index, receipt) in genuine.into_iter().zip(accept_genuine(connection, account, &events, now)?) {
+    for (index, receipt) in genuine.into_iter().zip(accept_genuine(tx, account, &events, now)?) {
         receipts[index] = receipt;
     }
     Ok(receipts)
 }
 
-fn accept_genuine(
-    connection: &Connection,
-    account: &AccountId,
-    events: &[&NewEvent],
-    now: Timestamp,
-) -> Result<Vec<Receipt>> {
-    let (head, previous) = chain::head(connection, account)?;
-    let number = head + 1;
-    let (new, repeats) = insert_events(connection, number, events)?;
+fn accept_genuine(tx: &Tx<'_>, account: &AccountId, events: &[&NewEvent], now: Timestamp) -> Result<Vec<Receipt>> {
+    let head = head::take(tx, account)?;
+    let number = head.number + 1;
+    let (new, repeats) = insert::insert_events(tx, &head.writer, number, events)?;
     let mut receipts: Vec<Receipt> = events
         .iter()
         .map(|event| if event.ignored_because.is_some() { Receipt::Ignored } else { Receipt::New })
@@ -214,37 +224,52 @@ fn accept_genuine(
         Vec::new()
     } else {
         let repeated: Vec<&NewEvent> = repeats.iter().map(|index| events[*index]).collect();
-        let known = known_events(connection, account, &repeated)?;
+        let known = known_events(tx, account, &repeated)?;
         for (index, event) in repeats.iter().zip(&repeated) {
-            let stored = known.iter().find(|(key, _)| key.matches(event.identity()));
             let unfound = || Error::corrupt("event", &event.event_id, "it is in the way, but it is not there");
-            let (_, stored) = stored.ok_or_else(unfound)?;
+            let stored = find(&known, event).ok_or_else(unfound)?;
             receipts[*index] = if stored.is_done_with(event) { Receipt::Duplicate } else { Receipt::Again };
         }
-        note_repeats(connection, account, number, &repeated, &known, now)?
+        note_repeats(tx, account, &head.writer, number, &repeated, &known, now)?
     };
     if new.is_empty() && renderings.is_empty() {
         return Ok(receipts);
     }
     let rendered = renderings.iter().map(|(seq, event)| Link { event_type: "", ..link(*seq, event) });
     let links = new.iter().map(|(seq, event)| link(*seq, event)).chain(rendered);
-    let hash = chain::batch_hash(&previous, account.as_str(), number, now.micros(), links);
+    let hash = chain::batch_hash(&head.hash, account.as_str(), &head.writer, number, now.micros(), links);
     let count = (new.len() + renderings.len()) as i64;
-    let link = params![account.as_str(), chain::WRITER, number, now.micros(), count, &previous[..], &hash[..]];
-    connection.prepare_cached("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(link)?;
+    let sql = "INSERT INTO batch (account, writer, number, committed_at, event_count, previous_hash, hash)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let link = values![account.as_str(), &head.writer, number, now.micros(), count, &head.hash, &hash];
+    tx.execute(sql, &link)?;
+    if tx.is_postgres() {
+        let sql = "UPDATE chain_head SET number = $3, hash = $4 WHERE account = $1 AND writer = $2";
+        tx.execute(sql, &values![account.as_str(), &head.writer, number, &hash])?;
+    }
     Ok(receipts)
 }
 
-/// Whether its transmission came with another body before; notes the body otherwise.
-fn is_forged(connection: &Connection, account: &AccountId, event: &NewEvent) -> Result<bool> {
-    let Some(id) = &event.transmission_id else { return Ok(false) };
-    let sql =
-        "INSERT OR IGNORE INTO transmission (account, transmission_id, body_hash, received_at) VALUES (?, ?, ?, ?)";
-    let row = params![account.as_str(), id, &event.body_hash[..], event.received_at.micros()];
-    connection.prepare_cached(sql)?.execute(row)?;
-    let sql = "SELECT body_hash <> ? FROM transmission WHERE account = ? AND transmission_id = ?";
-    let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row(params![&event.body_hash[..], account.as_str(), id], |row| row.get(0))?)
+/// Which of them have a transmission that came with another body before; notes the bodies
+/// of the others.
+fn forged(tx: &Tx<'_>, account: &AccountId, events: &[&NewEvent]) -> Result<BTreeSet<usize>> {
+    let mut transmissions: Vec<(&str, usize)> = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        transmissions.extend(event.transmission_id.as_deref().map(|id| (id, index)));
+    }
+    transmissions.sort_unstable(); // So that replicas wait for one another in the same order.
+    let note = "INSERT INTO transmission (account, transmission_id, body_hash, received_at) VALUES ($1, $2, $3, $4)
+                ON CONFLICT DO NOTHING";
+    let differs = "SELECT body_hash <> $3 FROM transmission WHERE account = $1 AND transmission_id = $2";
+    let mut forged = BTreeSet::new();
+    for (id, index) in transmissions {
+        let event = events[index];
+        tx.execute(note, &values![account.as_str(), id, &event.body_hash, event.received_at.micros()])?;
+        if tx.holds(differs, &values![account.as_str(), id, &event.body_hash])? {
+            forged.insert(index);
+        }
+    }
+    Ok(forged)
 }
 
 fn link(seq: i64, event: &NewEvent) -> Link<'_> {
@@ -278,148 +303,108 @@ impl StoredIdentity {
     }
 }
 
-fn known_events(
-    connection: &Connection,
-    account: &AccountId,
-    events: &[&NewEvent],
-) -> Result<Vec<(StoredIdentity, Known)>> {
-    let sql =
-        "SELECT gateway, mode, connected_account, seq, api_version, state, state = 'ignored' AND error IS NOT NULL, creates
-               FROM event WHERE account = ? AND event_id = ?";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut known = Vec::new();
-    for event_id in events.iter().map(|event| event.event_id.as_str()).collect::<HashSet<_>>() {
-        let mut rows = statement.query(params![account.as_str(), event_id])?;
-        while let Some(row) = rows.next()? {
-            let identity = StoredIdentity {
-                event_id: event_id.to_owned(),
-                gateway: row.get(0)?,
-                mode: row.get(1)?,
-                connected_account: row.get(2)?,
-            };
-            let state: String = row.get(5)?;
-            let state = EventState::parse(&state).unwrap_or(EventState::Pending);
-            let kept_aside = row.get(6)?;
-            known.push((
-                identity,
-                Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside, creates: row.get(7)? },
-            ));
-        }
-    }
-    Ok(known)
+/// Events that are there, by their gateway's ids.
+type KnownEvents = HashMap<String, Vec<(StoredIdentity, Known)>>;
+
+fn find<'k>(known: &'k KnownEvents, event: &NewEvent) -> Option<&'k Known> {
+    let namesakes = known.get(&event.event_id)?;
+    namesakes.iter().find(|(key, _)| key.matches(event.identity())).map(|(_, known)| known)
 }
 
-/// Events that were inserted, with their numbers.
-type Inserted<'a> = Vec<(i64, &'a NewEvent)>;
-
-/// Returns those that are new, and the indices of those that are there already, be it
-/// from earlier in the batch.
-fn insert_events<'a>(
-    connection: &Connection,
-    number: i64,
-    events: &[&'a NewEvent],
-) -> Result<(Inserted<'a>, Vec<usize>)> {
-    let newest = "SELECT coalesce(max(seq), 0) FROM event";
-    let mut seq: i64 = connection.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
-    let mut insert_event = connection.prepare_cached(INSERT_EVENT)?;
-    let mut insert_body = connection.prepare_cached(INSERT_BODY)?;
-    let mut new = Vec::with_capacity(events.len());
-    let mut repeats = Vec::new();
-    for (index, event) in events.iter().enumerate() {
-        let received_at = event.received_at.micros();
-        let state = if event.ignored_because.is_some() { EventState::Ignored } else { EventState::Pending };
-        let inserted = insert_event.execute(params![
-            seq + 1,
-            event.account.as_str(),
-            event.event_id,
-            event.gateway,
-            event.mode.as_str(),
-            event.connected_account,
-            event.endpoint,
-            event.event_type,
-            event.api_version,
-            event.gateway_time.map(Timestamp::micros),
-            event.creates,
-            received_at,
-            state.as_str(),
-            (state == EventState::Pending).then_some(received_at),
-            event.ignored_because,
-            chain::WRITER,
-            number,
-            &event.body_hash[..],
-            event.holds_mismatch,
-        ])?;
-        if inserted == 0 {
-            repeats.push(index);
-            continue;
-        }
-        seq += 1;
-        insert_body.execute(params![seq, event.is_json, &event.body[..]])?;
-        new.push((seq, *event));
-    }
-    Ok((new, repeats))
+fn known_events(tx: &Tx<'_>, account: &AccountId, events: &[&NewEvent]) -> Result<KnownEvents> {
+    let event_ids: BTreeSet<&str> = events.iter().map(|event| event.event_id.as_str()).collect();
+    let event_ids: Vec<&str> = event_ids.into_iter().collect();
+    let mut known = KnownEvents::new();
+    let keys = event_ids.iter().map(|event_id| values![account.as_str(), *event_id]);
+    tx.look_up(&KNOWN, keys, |index, row| {
+        let event_id = event_ids[index].to_owned();
+        let identity = StoredIdentity {
+            event_id: event_id.clone(),
+            gateway: row.get(0)?,
+            mode: row.get(1)?,
+            connected_account: row.get(2)?,
+        };
+        let state = EventState::parse(row.str(5)?).unwrap_or(EventState::Pending);
+        let (kept_aside, creates) = (row.get(6)?, row.get(7)?);
+        let stored = Known { seq: row.get(3)?, api_version: row.get(4)?, state, kept_aside, creates };
+        known.entry(event_id).or_default().push((identity, stored));
+        Ok(())
+    })?;
+    Ok(known)
 }
 
 /// Notes deliveries of events that are there already: that they came, another
 /// rendering of one, and that what is not applied yet is to be tried again.
 /// Returns the renderings that are new.
 fn note_repeats<'a>(
-    connection: &Connection,
+    tx: &Tx<'_>,
     account: &AccountId,
+    writer: &str,
     number: i64,
     repeated: &[&'a NewEvent],
-    known: &[(StoredIdentity, Known)],
+    known: &KnownEvents,
     now: Timestamp,
 ) -> Result<Vec<(i64, &'a NewEvent)>> {
     let mut renderings = Vec::new();
+    let mut redeliveries = tx.batch(PUT_REDELIVERY.many())?;
+    // By number: what two endpoints want of one event, and so that replicas wait for one
+    // another in the same order.
+    let mut undone: BTreeMap<i64, (bool, bool)> = BTreeMap::new();
     for event in repeated {
-        let Some((_, stored)) = known.iter().find(|(key, _)| key.matches(event.identity())) else { continue };
-        let delivery = params![account.as_str(), stored.seq, event.received_at.micros(), event.endpoint];
-        connection
-            .prepare_cached(
-                "INSERT OR IGNORE INTO redelivery (account, seq, received_at, endpoint) VALUES (?, ?, ?, ?)",
-            )?
-            .execute(delivery)?;
-        let other_version = stored.api_version != event.api_version;
-        let mut rendered_anew = false;
-        if other_version && event.ignored_because.is_none() {
-            let version = event.api_version.as_deref().unwrap_or_default(); // PayPal's first version says none.
-            let sql = "INSERT OR IGNORE INTO event_rendering
-                           (account, seq, api_version, received_at, endpoint, writer, batch, body_hash, body)
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            let rendering = params![
-                account.as_str(),
-                stored.seq,
-                version,
-                event.received_at.micros(),
-                event.endpoint,
-                chain::WRITER,
-                number,
-                &event.body_hash[..],
-                &event.body[..],
-            ];
-            rendered_anew = connection.prepare_cached(sql)?.execute(rendering)? == 1;
-            if rendered_anew {
-                renderings.push((stored.seq, *event));
-            }
+        let Some(stored) = find(known, event) else { continue };
+        redeliveries.add(values![account.as_str(), stored.seq, event.received_at.micros(), &event.endpoint])?;
+        let rendered_anew = stored.api_version != event.api_version
+            && event.ignored_because.is_none()
+            && put_rendering(tx, stored.seq, writer, number, event)?;
+        if rendered_anew {
+            renderings.push((stored.seq, *event));
         }
-        let undone = stored.state != EventState::Pending && !stored.is_done_with(event);
-        if undone || rendered_anew {
-            // Another due time than before tells whoever claimed it without this
-            // rendering that it is not settled yet.
-            let sql = "UPDATE event SET state = 'pending', due_at = iif(due_at = ?1, ?1 - 1, ?1), attempts = 0,
-                           error = iif(state = 'ignored', NULL, error), creates = max(creates, ?4),
-                           holds_mismatch = max(holds_mismatch, ?5)
-                       WHERE seq = ?2 AND account = ?3";
-            connection.prepare_cached(sql)?.execute(params![
-                now.micros(),
-                stored.seq,
-                account.as_str(),
-                event.creates,
-                event.holds_mismatch,
-            ])?;
+        if rendered_anew || stored.state != EventState::Pending && !stored.is_done_with(event) {
+            let (creates, holds) = undone.entry(stored.seq).or_default();
+            *creates |= event.creates;
+            *holds |= event.holds_mismatch;
         }
     }
+    redeliveries.run()?;
+    if tx.is_postgres() {
+        lock_events(tx, account, undone.keys().copied())?;
+    }
+    let mut put_back = tx.batch(&PUT_BACK)?;
+    for (seq, (creates, holds_mismatch)) in undone {
+        put_back.add(values![account.as_str(), now.micros(), seq, creates, holds_mismatch])?;
+    }
+    put_back.run()?;
     renderings.sort_by(|(a, x), (b, y)| (a, &x.api_version).cmp(&(b, &y.api_version)));
     Ok(renderings)
+}
+
+/// In the order of their numbers, as everybody who locks several.
+fn lock_events(tx: &Tx<'_>, account: &AccountId, seqs: impl Iterator<Item = i64>) -> Result<()> {
+    static LOCK: Many = Many {
+        sqlite: "",
+        postgres: "SELECT e.seq, k.n FROM unnest($2::bigint[]) WITH ORDINALITY AS k (seq, n)
+                   JOIN event e ON e.account = $1 AND e.seq = k.seq ORDER BY e.seq FOR UPDATE OF e",
+        types: "ai",
+    };
+    tx.look_up(&LOCK, seqs.map(|seq| values![account.as_str(), seq]), |_, _| Ok(()))
+}
+
+/// Returns whether it was new.
+fn put_rendering(tx: &Tx<'_>, seq: i64, writer: &str, number: i64, event: &NewEvent) -> Result<bool> {
+    let version = event.api_version.as_deref().unwrap_or_default(); // PayPal's first version says none.
+    let sql = "INSERT INTO event_rendering (account, seq, api_version, received_at, endpoint, writer, batch, body_hash,
+                                            body)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+    let rendering = values![
+        event.account.as_str(),
+        seq,
+        version,
+        event.received_at.micros(),
+        &event.endpoint,
+        writer,
+        number,
+        &event.body_hash,
+        &event.body[..],
+    ];
+    Ok(tx.execute(sql, &rendering)? == 1)
 }

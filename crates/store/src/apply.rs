@@ -1,14 +1,22 @@
 //! Turning stored events into state: one transaction a batch, of one account.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use domain::money::Minor;
 use domain::{AccountId, Currency, EventFacts, Facts, Mode, Money, Outcome, Scope, Timestamp};
-use rusqlite::{Connection, TransactionBehavior, params};
 
+use crate::connection::Tx;
 use crate::load::{Loader, WorkingSet};
+use crate::sql::{Many, values};
 use crate::write;
 use crate::{Claimed, Error, EventState, Result, Store};
+
+/// Events in one applying transaction.
+const BATCH_MAX: u32 = 192;
+/// The same while deliveries come in: about three milliseconds of SQLite's writer.
+const BATCH_MAX_BESIDE_ACCEPTANCE: u32 = 64;
+/// PostgreSQL is asked a fixed number of times a batch, and accepts meanwhile.
+const BATCH_MAX_ON_POSTGRES: u32 = 512;
 
 /// A claimed event and what it states.
 #[derive(Clone, Debug)]
@@ -64,86 +72,97 @@ impl Store {
     /// all. One outcome for each event, in their order.
     pub async fn apply(&self, account: &AccountId, batch: Vec<Prepared>, now: Timestamp) -> Result<Vec<Settled>> {
         let account = account.clone();
-        self.hot_writer.run(move |connection| apply(connection, &account, &batch, now)).await
+        let apply = move |tx: &Tx<'_>| apply(tx, &account, &batch, now);
+        self.applying.run(move |connection| connection.write_claimed(apply)).await
     }
 
-    /// Whether deliveries come in just now. An applying transaction holds them up for as
-    /// long as it takes: it had better be short then.
-    pub fn is_accepting(&self) -> bool {
-        self.hot_writer.is_urged()
+    /// How many events one applying transaction had better take just now. On SQLite it
+    /// holds up the deliveries that come in for as long as it takes.
+    pub fn apply_batch_max(&self) -> u32 {
+        match (self.is_shared(), self.accepting.is_urged()) {
+            (true, _) => BATCH_MAX_ON_POSTGRES,
+            (false, false) => BATCH_MAX,
+            (false, true) => BATCH_MAX_BESIDE_ACCEPTANCE,
+        }
     }
 
     /// What `apply` would return for events that nobody took, without writing.
     pub async fn preview(&self, account: &AccountId, batch: Vec<Prepared>) -> Result<Vec<Outcome>> {
         let account = account.clone();
-        let preview = move |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            let mut ledger = load(&transaction, &account, &batch)?.ledger;
+        let preview = move |tx: &Tx<'_>| {
+            let mut ledger = load(tx, &account, batch.iter())?.ledger;
             Ok(batch.iter().map(|event| ledger.apply(&event.facts)).collect())
         };
-        self.hot_reader.run(preview).await
+        self.reading.run(move |connection| connection.read(preview)).await
     }
 
     /// Notes that applying an event failed, and when to try again.
     pub async fn fail(&self, account: &AccountId, attempt: Attempt, now: Timestamp) -> Result<()> {
         let account = account.clone();
-        self.hot_writer.run(move |connection| fail(connection, &account, &attempt, now)).await
+        let fail = move |tx: &Tx<'_>| fail(tx, &account, &attempt, now);
+        self.applying.run(move |connection| connection.write_claimed(fail)).await
     }
 }
 
-fn fail(connection: &mut Connection, account: &AccountId, attempt: &Attempt, now: Timestamp) -> Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn fail(tx: &Tx<'_>, account: &AccountId, attempt: &Attempt, now: Timestamp) -> Result<()> {
     let state = if attempt.retry_at.is_some() { EventState::Failed } else { EventState::Dead };
-    let sql = "UPDATE event SET state = ?, due_at = ?, attempts = ?, error = ?, settled_at = ?
-               WHERE seq = ? AND account = ? AND due_at IS NOT NULL";
-    let event = params![
+    let sql = "UPDATE event SET state = $1, due_at = $2, attempts = $3, error = $4, settled_at = $5
+               WHERE seq = $6 AND account = $7 AND due_at IS NOT NULL";
+    let event = values![
         state.as_str(),
         attempt.retry_at.map(Timestamp::micros),
         attempt.number,
-        attempt.error,
+        &attempt.error,
         now.micros(),
         attempt.seq,
         account.as_str(),
     ];
-    if transaction.execute(sql, event)? == 1 {
-        let sql = "INSERT INTO failed_attempt (account, seq, number, at, error) VALUES (?, ?, ?, ?, ?)
+    if tx.execute(sql, &event)? == 1 {
+        let sql = "INSERT INTO failed_attempt (account, seq, number, at, error) VALUES ($1, $2, $3, $4, $5)
                    ON CONFLICT (account, seq, number) DO UPDATE SET at = excluded.at, error = excluded.error";
-        let failed = params![account.as_str(), attempt.seq, attempt.number, now.micros(), attempt.error];
-        transaction.execute(sql, failed)?;
+        tx.execute(sql, &values![account.as_str(), attempt.seq, attempt.number, now.micros(), &attempt.error])?;
     }
-    Ok(transaction.commit()?)
+    Ok(())
 }
 
-fn apply(connection: &mut Connection, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let untaken = untaken(&transaction, account, batch)?;
-    let mut set = load(&transaction, account, batch)?;
+fn apply(tx: &Tx<'_>, account: &AccountId, batch: &[Prepared], now: Timestamp) -> Result<Vec<Settled>> {
+    let untaken = untaken(tx, account, batch)?;
     let free = |event: &Prepared| untaken.contains(&event.seq);
+    if untaken.is_empty() {
+        return Ok(batch.iter().map(|_| Settled::Taken).collect());
+    }
+    tx.lock_account(account)?;
+    let mut set = load(tx, account, batch.iter().filter(|event| free(event)))?;
     let outcomes: Vec<Option<Outcome>> =
         batch.iter().map(|event| free(event).then(|| set.ledger.apply(&event.facts))).collect();
-    write::all(&transaction, account, &mut set, &[], batch, &outcomes, now)?;
-    transaction.commit()?;
+    write::all(tx, account, &mut set, &[], batch, &outcomes, now)?;
     Ok(outcomes.into_iter().map(|outcome| outcome.map_or(Settled::Taken, Settled::Done)).collect())
 }
 
+/// In the order of their numbers; what another replica has is left to it.
+static UNTAKEN: Many = Many {
+    sqlite: "SELECT seq FROM event WHERE seq = ?2 AND account = ?1 AND due_at = ?3",
+    postgres: "SELECT e.seq, k.n FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (seq, due_at, n)
+               JOIN event e ON e.account = $1 AND e.seq = k.seq AND e.due_at = k.due_at
+               ORDER BY e.seq FOR UPDATE OF e SKIP LOCKED",
+    types: "aii",
+};
+
 /// The events that nobody has settled, or added to, since they were claimed.
-fn untaken(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<BTreeSet<i64>> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE seq = ? AND account = ? AND due_at = ?)";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut untaken = BTreeSet::new();
-    for event in batch {
-        let due_at = event.due_at.map(Timestamp::micros);
-        if statement.query_row(params![event.seq, account.as_str(), due_at], |row| row.get(0))? {
-            untaken.insert(event.seq);
-        }
-    }
+fn untaken(tx: &Tx<'_>, account: &AccountId, batch: &[Prepared]) -> Result<HashSet<i64>> {
+    let mut untaken = HashSet::with_capacity(batch.len());
+    let keys = batch.iter().map(|event| values![account.as_str(), event.seq, event.due_at.map(Timestamp::micros)]);
+    tx.look_up(&UNTAKEN, keys, |_, row| {
+        untaken.insert(row.get(0)?);
+        Ok(())
+    })?;
     Ok(untaken)
 }
 
-/// Everything that the batch can touch.
-fn load(connection: &Connection, account: &AccountId, batch: &[Prepared]) -> Result<WorkingSet> {
-    let mut loader = Loader::new(connection, account)?;
-    loader.events(batch.iter().map(|event| &event.facts))?;
+/// Everything that the events can touch.
+fn load<'e>(tx: &Tx<'_>, account: &AccountId, batch: impl Iterator<Item = &'e Prepared> + Clone) -> Result<WorkingSet> {
+    let mut loader = Loader::new(tx, account)?;
+    loader.events(batch.map(|event| &event.facts))?;
     loader.finish()
 }
 

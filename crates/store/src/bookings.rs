@@ -2,10 +2,10 @@
 
 use domain::{AccountId, Days, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 
 use crate::events::rfc3339;
+use crate::list::List;
+use crate::query::{Pool, Query, Row};
 use crate::{Error, Result, Store};
 
 /// A booking as it is stored.
@@ -61,11 +61,24 @@ pub struct BookingFilter {
 }
 
 const COLUMNS: &str = "b.rowid, b.account, b.id, b.resource_id, b.starts_on, b.ends_on, b.status, b.payment_status,
-    b.reason, b.lost_to, b.amount, b.currency, b.on_conflict, b.created_at, b.updated_at,
-    (SELECT json_group_array(s.session_id) FROM booking_session s WHERE s.booking_id = b.id AND s.account = b.account),
-    (SELECT json_group_array(p.id) FROM payment p WHERE p.booking_id = b.id AND p.account = b.account)";
+    b.reason, b.lost_to, b.amount, b.currency, b.on_conflict, b.created_at, b.updated_at";
+const RESOURCE_COLUMNS: &str = "r.rowid, r.account, r.id, r.name, r.created_at";
 
-fn booking_row(row: &SqliteRow) -> Result<BookingRow> {
+/// With the lists of its sessions and payments, as JSON.
+fn columns(pool: &Pool) -> String {
+    let list = |column: &str, order: &str| match pool.is_postgres() {
+        true => format!("coalesce(json_agg({column} ORDER BY {order})::text, '[]')"),
+        false => format!("json_group_array({column} ORDER BY {order})"),
+    };
+    format!(
+        "{COLUMNS}, (SELECT {} FROM booking_session s WHERE s.booking_id = b.id AND s.account = b.account),
+         (SELECT {} FROM payment p WHERE p.booking_id = b.id AND p.account = b.account)",
+        list("s.session_id", "s.session_id"),
+        list("p.id", "p.number")
+    )
+}
+
+fn booking_row(row: &Row) -> Result<BookingRow> {
     let id: String = row.get(2);
     let corrupt = |why: &str| Error::corrupt("booking", &id, why);
     let list = |column| serde_json::from_str(row.get(column)).map_err(|_| corrupt("a list of it is no list"));
@@ -90,7 +103,7 @@ fn booking_row(row: &SqliteRow) -> Result<BookingRow> {
     })
 }
 
-fn resource_row(row: &SqliteRow) -> Result<ResourceRow> {
+fn resource_row(row: &Row) -> Result<ResourceRow> {
     let id: String = row.get(2);
     Ok(ResourceRow {
         row: row.get(0),
@@ -105,39 +118,19 @@ fn resource_row(row: &SqliteRow) -> Result<ResourceRow> {
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_bookings(&self, filter: &BookingFilter, limit: u32) -> Result<Vec<BookingRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM booking b WHERE true");
-        let account = filter.account.as_ref().map(|account| account.as_str().to_owned());
-        let equal = [
-            ("b.account", account),
-            ("b.resource_id", filter.resource_id.clone()),
-            ("b.status", filter.status.clone()),
-        ];
-        for (column, value) in equal {
-            if let Some(value) = value {
-                query.push(format_args!(" AND {column} = ")).push_bind(value);
-            }
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND b.rowid < ").push_bind(before);
-        }
-        query.push(" ORDER BY b.rowid DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(booking_row).collect()
+        let columns = columns(&self.reader);
+        let mut list = List::new(&self.reader, &columns, "booking b", "b.account", filter.account.as_ref());
+        list.equal("b.resource_id", filter.resource_id.as_deref());
+        list.equal("b.status", filter.status.as_deref());
+        list.newest(&self.reader, "b.rowid", filter.before, limit).await?.iter().map(booking_row).collect()
     }
 
     /// `account` `None` looks in all of them; `Conflict` where several have it.
     pub async fn show_booking(&self, account: Option<&AccountId>, id: &str) -> Result<Option<BookingRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM booking b WHERE b.id = ").push_bind(id.to_owned());
-        if let Some(account) = account {
-            query.push(" AND b.account = ").push_bind(account.as_str().to_owned());
-        }
-        let rows = query.push(" LIMIT 2").build().fetch_all(&self.reader).await?;
-        match rows.as_slice() {
-            [] => Ok(None),
-            [row] => booking_row(row).map(Some),
-            _ => Err(Error::Conflict("a booking of that id in another account")),
-        }
+        let mut list = List::new(&self.reader, &columns(&self.reader), "booking b", "b.account", account);
+        list.equal("b.id", Some(id));
+        let found = list.only(&self.reader, Error::Conflict("a booking of that id in another account")).await?;
+        found.as_ref().map(booking_row).transpose()
     }
 
     /// Newest first, at most `limit`, older than the row number `before`.
@@ -147,33 +140,25 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<ResourceRow>> {
-        let mut query =
-            QueryBuilder::new("SELECT r.rowid, r.account, r.id, r.name, r.created_at FROM resource r WHERE true");
-        if let Some(account) = account {
-            query.push(" AND r.account = ").push_bind(account.as_str().to_owned());
-        }
-        if let Some(before) = before {
-            query.push(" AND r.rowid < ").push_bind(before);
-        }
-        query.push(" ORDER BY r.rowid DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(resource_row).collect()
+        let list = List::new(&self.reader, RESOURCE_COLUMNS, "resource r", "r.account", account);
+        list.newest(&self.reader, "r.rowid", before, limit).await?.iter().map(resource_row).collect()
     }
 
     pub async fn show_resource(&self, account: &AccountId, id: &str) -> Result<Option<ResourceRow>> {
-        let sql =
-            "SELECT r.rowid, r.account, r.id, r.name, r.created_at FROM resource r WHERE r.account = ? AND r.id = ?";
-        let row = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_optional(&self.reader).await?;
-        row.as_ref().map(resource_row).transpose()
+        let mut list = List::new(&self.reader, RESOURCE_COLUMNS, "resource r", "r.account", Some(account));
+        list.equal("r.id", Some(id));
+        let found = list.only(&self.reader, Error::Conflict("a resource of that id in the account")).await?;
+        found.as_ref().map(resource_row).transpose()
     }
 
     /// Days of a resource that confirmed bookings hold, of those in `days`, in order.
     pub async fn taken_days(&self, account: &AccountId, resource_id: &str, days: &Days) -> Result<Vec<Days>> {
-        let sql = "SELECT starts_on, ends_on, id FROM booking WHERE resource_id = ? AND account = ?
-                   AND status = 'confirmed' AND ends_on > ? AND starts_on < ? ORDER BY starts_on";
-        let query = sqlx::query(sql).bind(resource_id).bind(account.as_str()).bind(days.start()).bind(days.end());
-        let read = |row: &SqliteRow| {
+        let sql = "SELECT starts_on, ends_on, id FROM booking WHERE resource_id = $1 AND account = $2
+                   AND status = 'confirmed' AND ends_on > $3 AND starts_on < $4 ORDER BY starts_on";
+        let query = Query::new(sql).bind(resource_id).bind(account.as_str()).bind(days.start()).bind(days.end());
+        let read = |row: &Row| {
             Days::parse(row.get(0), row.get(1))
-                .ok_or_else(|| Error::corrupt("booking", row.get::<String, _>(2), "its days are none"))
+                .ok_or_else(|| Error::corrupt("booking", row.get::<String>(2), "its days are none"))
         };
         query.fetch_all(&self.reader).await?.iter().map(read).collect()
     }

@@ -1,9 +1,11 @@
 //! Which events are to be applied.
 
-use domain::{AccountId, Scope, Timestamp};
-use rusqlite::{Connection, Params, Row, params};
+use std::collections::HashMap;
 
-use crate::events::json_list;
+use domain::{AccountId, Scope, Timestamp};
+
+use crate::connection::{Row, Tx};
+use crate::sql::{Many, Value, values};
 use crate::{Error, Result, Store};
 
 /// An event that is due, with its bodies.
@@ -48,89 +50,153 @@ impl Claimed {
     }
 }
 
-const DUE: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
-           e.received_at, e.due_at, b.body, e.holds_mismatch
-    FROM event e JOIN event_body b ON b.seq = e.seq
-    WHERE e.account = ?1 AND (e.due_at, e.seq) > (?2, ?3) AND e.due_at <= ?4 ORDER BY e.due_at, e.seq LIMIT ?5";
-const OF_SEQS: &str = "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
-           e.received_at, e.due_at, b.body, e.holds_mismatch
-    FROM json_each(?2) k CROSS JOIN event e ON e.seq = k.value JOIN event_body b ON b.seq = e.seq
-    WHERE e.account = ?1 AND NOT (e.state = 'ignored' AND e.error IS NOT NULL) ORDER BY e.seq";
+/// What is selected of a due event, on either database.
+macro_rules! due_columns {
+    () => {
+        "SELECT e.seq, e.gateway, e.mode, e.event_id, e.event_type, e.endpoint, e.creates, e.attempts,
+                e.received_at, e.due_at, b.body, e.holds_mismatch "
+    };
+}
+
+const DUE_ON_SQLITE: &str = concat!(
+    due_columns!(),
+    "FROM event e JOIN event_body b ON b.seq = e.seq
+     WHERE e.account = $1 AND (e.due_at, e.seq) > ($2, $3) AND e.due_at <= $4 ORDER BY e.due_at, e.seq LIMIT $5"
+);
+/// What another replica has claimed is left to it. Which events first, then their bodies,
+/// of which no more is read than is wanted at once.
+const DUE_ON_POSTGRES: &str = concat!(
+    "WITH locked AS MATERIALIZED (
+         SELECT seq, account, gateway, mode, event_id, event_type, endpoint, creates, attempts, received_at, due_at,
+                holds_mismatch
+         FROM event WHERE account = $1 AND due_at IS NOT NULL AND (due_at, seq) > ($2, $3) AND due_at <= $4
+         ORDER BY due_at, seq LIMIT $5 FOR UPDATE SKIP LOCKED),
+     e AS (
+         SELECT l.*, sum(octet_length(b.body)) OVER (ORDER BY l.due_at, l.seq) - octet_length(b.body) AS bytes_before
+         FROM locked l JOIN event_body b
+              ON b.account = l.account AND b.seq = l.seq AND b.received_at = l.received_at WHERE b.account = $1) ",
+    due_columns!(),
+    "FROM e JOIN event_body b ON b.account = e.account AND b.seq = e.seq AND b.received_at = e.received_at
+     WHERE b.account = $1 AND e.bytes_before <= $6 ORDER BY e.due_at, e.seq"
+);
+static OF_SEQS: Many = Many {
+    sqlite: concat!(
+        due_columns!(),
+        "FROM event e JOIN event_body b ON b.seq = e.seq
+         WHERE e.account = ?1 AND e.seq = ?2 AND NOT (e.state = 'ignored' AND e.error IS NOT NULL)"
+    ),
+    postgres: concat!(
+        due_columns!(),
+        ", k.n FROM unnest($2::bigint[]) WITH ORDINALITY AS k (seq, n)
+         JOIN event e ON e.account = $1 AND e.seq = k.seq
+         JOIN event_body b ON b.account = $1 AND b.seq = e.seq AND b.received_at = e.received_at
+         WHERE NOT (e.state = 'ignored' AND e.error IS NOT NULL) ORDER BY k.n"
+    ),
+    types: "ai",
+};
+static RENDERINGS: Many = Many {
+    sqlite: "SELECT body FROM event_rendering WHERE account = ?1 AND seq = ?2 ORDER BY api_version",
+    postgres: "SELECT r.body, k.n FROM unnest($2::bigint[]) WITH ORDINALITY AS k (seq, n)
+               JOIN event_rendering r ON r.account = $1 AND r.seq = k.seq ORDER BY k.n, r.api_version",
+    types: "ai",
+};
 
 impl Store {
     /// Events of the account that are due, oldest first, at most `limit`, after that
-    /// place. Reads only: it is `apply` that takes an event or finds it taken.
+    /// place. On PostgreSQL they are locked for this lane until `apply` or the next claim;
+    /// on SQLite this reads only, and it is `apply` that takes an event or finds it taken.
     pub async fn claim(&self, account: &AccountId, after: Place, now: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
         let account = account.clone();
-        let claim = move |connection: &mut Connection| {
-            let transaction = connection.transaction()?; // One snapshot of events and renderings.
-            claimed(
-                &transaction,
-                &account,
-                DUE,
-                params![account.as_str(), after.due_at, after.seq, now.micros(), limit],
-            )
+        let due = move |tx: &Tx<'_>| {
+            let sql = if tx.is_postgres() { DUE_ON_POSTGRES } else { DUE_ON_SQLITE };
+            let values = values![account.as_str(), after.due_at, after.seq, now.micros(), limit, BYTES_MAX as i64];
+            let mut bytes = 0;
+            // What is beyond stays locked until this lane's transaction ends.
+            let mut claimed = tx.query_while(sql, &values, |row| {
+                if bytes > BYTES_MAX {
+                    return Ok(None);
+                }
+                let event = event(&account, row)?;
+                bytes += event.body.len();
+                Ok(Some(event))
+            })?;
+            add_renderings(tx, &account, &mut claimed)?;
+            Ok(claimed)
         };
-        self.hot_reader.run(claim).await
+        let worker = if self.is_shared() { &self.applying } else { &self.reading };
+        worker.run(move |connection| connection.claim(due)).await
     }
 
     /// These events, due or not, as `claim` would return them. Without those whose
     /// body was dropped or that were kept only to be ignored.
     pub async fn events_to_apply(&self, account: &AccountId, seqs: &[i64]) -> Result<Vec<Claimed>> {
-        let (account, seqs) = (account.clone(), json_list(seqs));
-        let claim = move |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            claimed(&transaction, &account, OF_SEQS, params![account.as_str(), seqs])
+        let account = account.clone();
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let read = move |tx: &Tx<'_>| {
+            let mut claimed = Vec::new();
+            let keys = seqs.iter().map(|seq| values![account.as_str(), *seq]);
+            tx.look_up(&OF_SEQS, keys, |_, row| {
+                claimed.push(event(&account, row)?);
+                Ok(())
+            })?;
+            add_renderings(tx, &account, &mut claimed)?;
+            Ok(claimed)
         };
-        self.hot_reader.run(claim).await
+        self.reading.run(move |connection| connection.read(read)).await
     }
 
     /// Accounts that have an event which is due.
     pub async fn accounts_due(&self, now: Timestamp) -> Result<Vec<AccountId>> {
-        self.hot_reader.run(move |connection| accounts_due(connection, now)).await
+        self.reading.run(move |connection| connection.read(|tx| accounts_due(tx, now))).await
     }
 }
 
-/// One or two index probes an account, however many events are due.
-fn accounts_due(connection: &Connection, now: Timestamp) -> Result<Vec<AccountId>> {
-    let next = "SELECT min(account) FROM event WHERE due_at IS NOT NULL AND account > ?";
-    let due = "SELECT EXISTS (SELECT 1 FROM event WHERE account = ? AND due_at <= ?)";
-    let (mut next, mut due) = (connection.prepare_cached(next)?, connection.prepare_cached(due)?);
-    let mut accounts = Vec::new();
-    let mut after = String::new();
-    while let Some(account) = next.query_row([&after], |row| row.get::<_, Option<String>>(0))? {
-        if due.query_row(params![account, now.micros()], |row| row.get(0))? {
-            accounts.extend(AccountId::parse(&account));
+/// An index probe or two an account, however many events are due.
+fn accounts_due(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<AccountId>> {
+    let next = "SELECT min(account) FROM event WHERE due_at IS NOT NULL AND account > $1";
+    let due = "SELECT EXISTS (SELECT 1 FROM event WHERE account = $1 AND due_at <= $2)";
+    let next_after = |after: &str| -> Result<Option<String>> {
+        Ok(tx.first(next, &values![after], |row| row.get::<Option<String>>(0))?.flatten())
+    };
+    let names = if tx.is_postgres() {
+        // Known by name, so that each statement names the one account that it is about.
+        tx.query("SELECT account FROM account ORDER BY account", &[], |row| row.get::<String>(0))?
+    } else {
+        let mut names: Vec<String> = Vec::new();
+        while let Some(name) = next_after(names.last().map_or("", String::as_str))? {
+            names.push(name);
         }
-        after = account;
+        names
+    };
+    let mut accounts = Vec::new();
+    for name in names {
+        if tx.holds(due, &values![&name, now.micros()])? {
+            accounts.extend(AccountId::parse(&name));
+        }
     }
     Ok(accounts)
 }
 
-fn claimed(connection: &Connection, account: &AccountId, sql: &str, params: impl Params) -> Result<Vec<Claimed>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut renderings = connection
-        .prepare_cached("SELECT body FROM event_rendering WHERE account = ? AND seq = ? ORDER BY api_version")?;
-    let mut rows = statement.query(params)?;
-    let (mut claimed, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        if bytes > BYTES_MAX {
-            break;
-        }
-        let mut event = event(account, row)?;
-        bytes += event.body.len();
-        let bodies = renderings.query_map(params![account.as_str(), event.seq], |row| row.get(0))?;
-        event.renderings = bodies.collect::<rusqlite::Result<_>>()?;
-        claimed.push(event);
+/// Adds what the same events said in other API versions.
+fn add_renderings(tx: &Tx<'_>, account: &AccountId, claimed: &mut [Claimed]) -> Result<()> {
+    let mut renderings: HashMap<usize, Vec<Vec<u8>>> = HashMap::new();
+    let keys = claimed.iter().map(|event| -> [Value<'_>; 2] { values![account.as_str(), event.seq] });
+    tx.look_up(&RENDERINGS, keys, |index, row| {
+        renderings.entry(index).or_default().push(row.get(0)?);
+        Ok(())
+    })?;
+    for (index, bodies) in renderings {
+        claimed[index].renderings = bodies;
     }
-    Ok(claimed)
+    Ok(())
 }
 
 fn event(account: &AccountId, row: &Row<'_>) -> Result<Claimed> {
     let seq = row.get(0)?;
-    let mode: String = row.get(2)?;
-    let mode =
-        domain::Mode::parse(&mode).ok_or_else(|| Error::corrupt("event", seq, format!("{mode:?} is no mode")))?;
+    let mode = row.str(2)?;
+    let mode = domain::Mode::parse(mode).ok_or_else(|| Error::corrupt("event", seq, format!("{mode:?} is no mode")))?;
     Ok(Claimed {
         seq,
         scope: Scope { account: account.clone(), gateway: row.get(1)?, mode },
@@ -138,9 +204,9 @@ fn event(account: &AccountId, row: &Row<'_>) -> Result<Claimed> {
         event_type: row.get(4)?,
         endpoint: row.get(5)?,
         creates: row.get(6)?,
-        attempts: row.get(7)?,
+        attempts: u32::try_from(row.get::<i64>(7)?).unwrap_or(u32::MAX),
         received_at: Timestamp::from_micros(row.get(8)?),
-        due_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_micros),
+        due_at: row.get::<Option<i64>>(9)?.map(Timestamp::from_micros),
         body: row.get(10)?,
         holds_mismatch: row.get(11)?,
         renderings: Vec::new(),

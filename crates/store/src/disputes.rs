@@ -2,10 +2,10 @@
 
 use domain::{AccountId, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 
 use crate::events::{rfc3339, rfc3339_or_null};
+use crate::list::List;
+use crate::query::Row;
 use crate::{Error, Result, Store};
 
 /// A dispute as it is stored.
@@ -52,9 +52,9 @@ pub struct DisputeFilter {
 const COLUMNS: &str = "d.rowid, d.account, d.id, d.payment_id, d.gateway_dispute_id, d.charge_id, d.status, d.stage,
     d.amount, d.currency, d.reason, d.due_by, d.net, d.gateway_time, d.updated_at";
 
-fn dispute_row(row: &SqliteRow) -> Result<DisputeRow> {
+fn dispute_row(row: &Row) -> Result<DisputeRow> {
     let id: String = row.get(2);
-    let instant = |column| row.get::<Option<i64>, _>(column).map(Timestamp::from_micros);
+    let instant = |column| row.get::<Option<i64>>(column).map(Timestamp::from_micros);
     Ok(DisputeRow {
         row: row.get(0),
         account: AccountId::parse(row.get(1))
@@ -78,20 +78,9 @@ fn dispute_row(row: &SqliteRow) -> Result<DisputeRow> {
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_disputes(&self, filter: &DisputeFilter, limit: u32) -> Result<Vec<DisputeRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM dispute d WHERE true");
-        let account = filter.account.as_ref().map(|account| account.as_str().to_owned());
-        let equal =
-            [("d.account", account), ("d.payment_id", filter.payment.clone()), ("d.status", filter.status.clone())];
-        for (column, value) in equal {
-            if let Some(value) = value {
-                query.push(format_args!(" AND {column} = ")).push_bind(value);
-            }
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND d.rowid < ").push_bind(before);
-        }
-        query.push(" ORDER BY d.rowid DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(dispute_row).collect()
+        let mut list = List::new(&self.reader, COLUMNS, "dispute d", "d.account", filter.account.as_ref());
+        list.equal("d.payment_id", filter.payment.as_deref());
+        list.equal("d.status", filter.status.as_deref());
+        list.newest(&self.reader, "d.rowid", filter.before, limit).await?.iter().map(dispute_row).collect()
     }
 }

@@ -2,10 +2,10 @@
 
 use domain::{AccountId, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::history::HistoryRow;
+use crate::list::List;
+use crate::query::{Pool, Query, Row};
 use crate::{Error, Result, Store};
 
 /// Where an event stands.
@@ -175,20 +175,28 @@ pub(crate) fn rfc3339_or_null<S: serde::Serializer>(
     }
 }
 
-/// For `json_each`: one statement text, however many values.
-pub(crate) fn json_list<T: Serialize>(values: &[T]) -> String {
-    serde_json::to_string(values).unwrap_or_else(|_| "[]".to_owned()) // Texts and integers always serialise.
-}
-
 const COLUMNS: &str = "e.seq, e.account, e.gateway, e.endpoint, e.mode, e.event_id, e.event_type, e.api_version,
-    f.object_id, e.state, e.error, e.attempts, coalesce(f.needs_fetch, 0), e.received_at, e.settled_at, e.connected_account";
+    f.object_id, e.state, e.error, e.attempts, coalesce(f.needs_fetch, false), e.received_at, e.settled_at,
+    e.connected_account";
 /// Columns before those that a query adds.
 const COLUMNS_LEN: usize = 16;
+
+/// Of events as `e`, with their facts as `f` where they were applied.
+const FROM: &str = "event e LEFT JOIN event_facts f ON f.account = e.account AND f.seq = e.seq";
+
+/// On what bodies as `b` are joined to events as `e`. On PostgreSQL they are partitioned
+/// by when they came.
+pub(crate) const fn body_join(pool: &Pool) -> &'static str {
+    match pool {
+        Pool::Sqlite(_) => "b.seq = e.seq",
+        Pool::Postgres(_) => "b.account = e.account AND b.seq = e.seq AND b.received_at = e.received_at",
+    }
+}
 
 /// What was kept only to be ignored was never read, and stays so.
 const NOT_KEPT_ASIDE: &str = " AND NOT (e.state = 'ignored' AND e.error IS NOT NULL)";
 
-fn event_row(row: &SqliteRow) -> Result<EventRow> {
+fn event_row(row: &Row) -> Result<EventRow> {
     let seq: i64 = row.get(0);
     let corrupt = |what: &str| Error::corrupt("event", seq, what);
     let state = EventState::parse(row.get(9)).ok_or_else(|| corrupt("its state is unknown"))?;
@@ -206,23 +214,49 @@ fn event_row(row: &SqliteRow) -> Result<EventRow> {
         state,
         processed: state.is_processed(),
         error_message: row.get(10),
-        attempts: row.get(11),
+        attempts: u32_of(row.get(11)),
         needs_fetch: row.get(12),
         created_at: Timestamp::from_micros(row.get(13)),
         processed_at: state.is_processed().then(|| Timestamp::from_micros(row.get(14))),
     })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, payment: Option<(AccountId, i64)>) {
+fn u32_of(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Whose events, and of which payment where the filter names one.
+struct Whose {
+    account: Option<AccountId>,
+    /// Its number.
+    payment: Option<i64>,
+}
+
+/// A list on SQLite is in the order of rows: an index by account alone would only make it
+/// sort. A `+` keeps it from using one.
+fn account_column(pool: &Pool, filter: &EventFilter) -> &'static str {
+    let indexed = filter.event_id.is_some() || filter.state.is_some_and(EventState::is_troubled);
+    if indexed || pool.is_postgres() { "e.account" } else { "+e.account" }
+}
+
+/// As [`push_filter`], of that account, and before what the filter names.
+fn push_conditions(query: &mut Query, pool: &Pool, filter: &EventFilter, whose: &Whose) {
     query.push(" WHERE true");
+    if let Some(account) = &whose.account {
+        query.push(format_args!(" AND {} = ", account_column(pool, filter))).push_bind(account.as_str());
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND e.seq < ").push_bind(before);
+    }
+    push_filter(query, filter, whose);
+}
+
+fn push_filter(query: &mut Query, filter: &EventFilter, whose: &Whose) {
     let mut equal = |column: &str, value: Option<&str>| {
         if let Some(value) = value {
-            query.push(format_args!(" AND {column} = ")).push_bind(value.to_owned());
+            query.push(format_args!(" AND {column} = ")).push_bind(value);
         }
     };
-    // A list is in the order of rows: an index by account alone would only make it sort.
-    let indexed = filter.event_id.is_some() || filter.state.is_some_and(EventState::is_troubled);
-    equal(if indexed { "e.account" } else { "+e.account" }, filter.account.as_ref().map(AccountId::as_str));
     equal("e.gateway", filter.gateway.as_deref());
     equal("e.endpoint", filter.endpoint.as_deref().map(|path| path.strip_suffix('/').unwrap_or(path)));
     equal("e.event_type", filter.event_type.as_deref());
@@ -236,50 +270,49 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &EventFilter, payment: 
     if let Some(until) = filter.until {
         query.push(" AND e.received_at < ").push_bind(until.micros());
     }
-    if let Some(before) = filter.before {
-        query.push(" AND e.seq < ").push_bind(before);
-    }
     if let Some(q) = &filter.q {
-        query.push(" AND (e.event_id = ").push_bind(q.clone());
-        query.push(" OR f.object_id = ").push_bind(q.clone());
-        query.push(" OR substr(e.event_type, 1, length(").push_bind(q.clone());
-        query.push(")) = ").push_bind(q.clone()).push(")");
+        query.push(" AND (e.event_id = ").push_bind(q);
+        query.push(" OR f.object_id = ").push_bind(q);
+        query.push(" OR substr(e.event_type, 1, length(").push_bind(q);
+        query.push(")) = ").push_bind(q).push(")");
     }
-    if let Some((account, number)) = payment {
+    if let (Some(account), Some(number)) = (&whose.account, whose.payment) {
         query.push(" AND e.seq IN (SELECT p.seq FROM event_facts p WHERE p.account = ");
-        query.push_bind(account.as_str().to_owned()).push(" AND p.payment = ").push_bind(number).push(")");
+        query.push_bind(account.as_str()).push(" AND p.payment = ").push_bind(number).push(")");
     }
 }
 
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>> {
-        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(Vec::new()) };
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
-        push_filter(&mut query, filter, payment);
-        query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(event_row).collect()
+        let Some(whose) = self.whose(filter).await? else { return Ok(Vec::new()) };
+        let column = account_column(&self.reader, filter);
+        let mut list = List::new(&self.reader, COLUMNS, FROM, column, whose.account.as_ref());
+        push_filter(list.conditions(), filter, &whose);
+        list.newest(&self.reader, "e.seq", filter.before, limit).await?.iter().map(event_row).collect()
     }
 
-    /// The payment that the filter names; `Some(None)` where it names none, `None`
-    /// where there is no such payment.
-    async fn payment_of_filter(&self, filter: &EventFilter) -> Result<Option<Option<(AccountId, i64)>>> {
-        let Some(id) = &filter.payment else { return Ok(Some(None)) };
-        Ok(self.payment_number(filter.account.as_ref(), id).await?.map(Some))
+    /// `None` where there is no such payment as the filter names.
+    async fn whose(&self, filter: &EventFilter) -> Result<Option<Whose>> {
+        let account = filter.account.clone();
+        let Some(id) = &filter.payment else { return Ok(Some(Whose { account, payment: None })) };
+        let found = self.payment_number(account.as_ref(), id).await?;
+        Ok(found.map(|(account, number)| Whose { account: Some(account), payment: Some(number) }))
     }
 
     /// One event with all that belongs to it.
     pub async fn show_event(&self, account: &AccountId, seq: i64) -> Result<Option<EventDetail>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(", b.body FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
-        query.push(" LEFT JOIN event_body b ON b.seq = e.seq WHERE e.seq = ").push_bind(seq);
-        query.push(" AND e.account = ").push_bind(account.as_str().to_owned());
-        let Some(row) = query.build().fetch_optional(&self.reader).await? else { return Ok(None) };
-        let redeliveries = "SELECT endpoint, received_at FROM redelivery WHERE account = ? AND seq = ? ORDER BY 2";
-        let redeliveries = sqlx::query(redeliveries).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
-        let attempts = "SELECT number, at, error FROM failed_attempt WHERE account = ? AND seq = ? ORDER BY 1";
-        let attempts = sqlx::query(attempts).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+        let body_join = body_join(&self.reader);
+        let event = format!(
+            "SELECT {COLUMNS}, b.body FROM {FROM} LEFT JOIN event_body b ON {body_join}
+             WHERE e.account = $1 AND e.seq = $2"
+        );
+        let of_event = |sql: &str| Query::new(sql).bind(account.as_str()).bind(seq);
+        let Some(row) = of_event(&event).fetch_optional(&self.reader).await? else { return Ok(None) };
+        let redeliveries = "SELECT endpoint, received_at FROM redelivery WHERE account = $1 AND seq = $2 ORDER BY 2, 1";
+        let redeliveries = of_event(redeliveries).fetch_all(&self.reader).await?;
+        let attempts = "SELECT number, at, error FROM failed_attempt WHERE account = $1 AND seq = $2 ORDER BY 1";
+        let attempts = of_event(attempts).fetch_all(&self.reader).await?;
         Ok(Some(EventDetail {
             event: event_row(&row)?,
             body: row.get(COLUMNS_LEN),
@@ -290,7 +323,7 @@ impl Store {
             failed_attempts: attempts
                 .iter()
                 .map(|row| FailedAttempt {
-                    number: row.get(0),
+                    number: u32_of(row.get(0)),
                     at: Timestamp::from_micros(row.get(1)),
                     error: row.get(2),
                 })
@@ -302,67 +335,74 @@ impl Store {
     /// Puts events back to be applied now, whatever became of them before. What
     /// was applied already changes nothing. Returns how many there were.
     pub async fn replay_events(&self, filter: &EventFilter, now: Timestamp) -> Result<u64> {
-        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
-        let mut query = QueryBuilder::new("UPDATE event SET state = 'pending', attempts = 0, due_at = ");
-        query.push_bind(now.micros()).push(
-            " WHERE seq IN (SELECT e.seq FROM event e JOIN event_body b ON b.seq = e.seq
-                            LEFT JOIN event_facts f ON f.seq = e.seq",
-        );
-        push_filter(&mut query, filter, payment);
-        query.push(NOT_KEPT_ASIDE).push(")");
-        Ok(query.build().execute(&self.writer).await?.rows_affected())
+        let Some(whose) = self.whose(filter).await? else { return Ok(0) };
+        let mut query = Query::new("UPDATE event AS u SET state = 'pending', attempts = 0, due_at = ");
+        query.push_bind(now.micros()).push(" FROM (SELECT e.account, e.seq FROM ").push(FROM);
+        query.push(" JOIN event_body b ON ").push(body_join(&self.writer));
+        push_conditions(&mut query, &self.writer, filter, &whose);
+        query.push(NOT_KEPT_ASIDE);
+        if self.writer.is_postgres() {
+            // In the order of their numbers, as everybody who locks several.
+            query.push(" ORDER BY e.account, e.seq FOR UPDATE OF e");
+        }
+        query.push(") found WHERE u.account = found.account AND u.seq = found.seq");
+        query.execute(&self.writer).await
     }
 
     /// As [`Self::replay_events`], of one event. Returns whether it was put back.
     pub async fn replay_event(&self, account: &AccountId, seq: i64, now: Timestamp) -> Result<bool> {
-        let mut query = QueryBuilder::new("UPDATE event AS e SET state = 'pending', attempts = 0, due_at = ");
-        query.push_bind(now.micros()).push(" WHERE e.seq = ").push_bind(seq);
-        query.push(" AND e.account = ").push_bind(account.as_str().to_owned());
-        query.push(" AND e.seq IN (SELECT b.seq FROM event_body b)").push(NOT_KEPT_ASIDE);
-        Ok(query.build().execute(&self.writer).await?.rows_affected() == 1)
+        let sql = format!(
+            "UPDATE event AS e SET state = 'pending', attempts = 0, due_at = $1 WHERE e.account = $2 AND e.seq = $3
+             AND EXISTS (SELECT 1 FROM event_body b WHERE {}){NOT_KEPT_ASIDE}",
+            body_join(&self.writer)
+        );
+        let query = Query::new(&sql).bind(now.micros()).bind(account.as_str()).bind(seq);
+        Ok(query.execute(&self.writer).await? == 1)
     }
 
     /// How many events [`Self::replay_events`] would put back.
     pub async fn count_replayable(&self, filter: &EventFilter) -> Result<u64> {
-        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
-        let mut query = QueryBuilder::new(
-            "SELECT count(*) FROM event e JOIN event_body b ON b.seq = e.seq LEFT JOIN event_facts f ON f.seq = e.seq",
-        );
-        push_filter(&mut query, filter, payment);
+        let Some(whose) = self.whose(filter).await? else { return Ok(0) };
+        let mut query = Query::new("SELECT count(*) FROM ");
+        query.push(FROM).push(" JOIN event_body b ON ").push(body_join(&self.reader));
+        push_conditions(&mut query, &self.reader, filter, &whose);
         query.push(NOT_KEPT_ASIDE);
-        Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
+        Ok(query.fetch_one(&self.reader).await?.get::<i64>(0).unsigned_abs())
     }
 
     /// How many events the filter lets through.
     pub async fn count_events(&self, filter: &EventFilter) -> Result<u64> {
-        let Some(payment) = self.payment_of_filter(filter).await? else { return Ok(0) };
-        let mut query = QueryBuilder::new("SELECT count(*) FROM event e LEFT JOIN event_facts f ON f.seq = e.seq");
-        push_filter(&mut query, filter, payment);
-        Ok(query.build().fetch_one(&self.reader).await?.get::<i64, _>(0).unsigned_abs())
+        let Some(whose) = self.whose(filter).await? else { return Ok(0) };
+        let mut query = Query::new("SELECT count(*) FROM ");
+        query.push(FROM);
+        push_conditions(&mut query, &self.reader, filter, &whose);
+        Ok(query.fetch_one(&self.reader).await?.get::<i64>(0).unsigned_abs())
     }
 
     /// Over all accounts: what is stored and still to be applied.
     pub async fn backlog(&self) -> Result<Backlog> {
         // Both from the index alone, however long the backlog is. Events are numbered as
-        // they come, so the first of them is the oldest.
-        let sql = "WITH due AS MATERIALIZED (SELECT count(*) AS events, min(seq) AS first FROM event
-                                             WHERE due_at IS NOT NULL)
-                   SELECT due.events, e.received_at FROM due LEFT JOIN event e ON e.seq = due.first";
-        let row = sqlx::query(sql).fetch_one(&self.reader).await?;
+        // they come, so the first of an account's is its oldest.
+        let sql = "WITH due AS MATERIALIZED (SELECT account, count(*) AS events, min(seq) AS first_seq FROM event
+                                             WHERE due_at IS NOT NULL GROUP BY account)
+                   SELECT CAST(coalesce(sum(due.events), 0) AS BIGINT), min(e.received_at)
+                   FROM due LEFT JOIN event e ON e.account = due.account AND e.seq = due.first_seq";
+        let row = Query::new(sql).fetch_one(&self.reader).await?;
         let oldest: Option<i64> = row.get(1);
-        let events = row.get::<i64, _>(0).unsigned_abs();
+        let events = row.get::<i64>(0).unsigned_abs();
         Ok(Backlog { events, oldest_received_at: oldest.map(Timestamp::from_micros) })
     }
 
     /// Of one account, or of all, since an instant.
     pub async fn count_states(&self, account: Option<&AccountId>, since: Timestamp) -> Result<StateCounts> {
-        let sql = "SELECT state, count(*) FROM event
-                   WHERE (?1 IS NULL OR account = ?1) AND received_at >= ?2 GROUP BY state";
-        let rows =
-            sqlx::query(sql).bind(account.map(AccountId::as_str)).bind(since.micros()).fetch_all(&self.reader).await?;
+        let mut query = Query::new("SELECT state, count(*) FROM event WHERE received_at >= ");
+        query.push_bind(since.micros());
+        if let Some(account) = account {
+            query.push(" AND account = ").push_bind(account.as_str());
+        }
         let mut counts = StateCounts::default();
-        for row in rows {
-            let count = row.get::<i64, _>(1).unsigned_abs();
+        for row in query.push(" GROUP BY state").fetch_all(&self.reader).await? {
+            let count = row.get::<i64>(1).unsigned_abs();
             counts.total += count;
             match EventState::parse(row.get(0)) {
                 Some(EventState::Pending) => counts.pending = count,

@@ -2,10 +2,9 @@
 
 use domain::{AccountId, Timestamp};
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::events::rfc3339;
+use crate::query::{Query, Row};
 use crate::{Result, Store};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +20,7 @@ pub struct HistoryRow {
     pub at: Timestamp,
 }
 
-fn history_row(row: &SqliteRow) -> HistoryRow {
+fn history_row(row: &Row) -> HistoryRow {
     HistoryRow {
         subject: row.get(0),
         subject_id: row.get(1),
@@ -38,19 +37,24 @@ impl Store {
     pub(crate) async fn history_of_event(&self, account: &AccountId, seq: i64) -> Result<Vec<HistoryRow>> {
         let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
                    FROM event_facts f JOIN history h ON h.account = f.account AND h.payment = f.payment
-                   LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
-                   WHERE f.account = ? AND f.seq = ? AND h.event_seq = f.seq ORDER BY h.seq";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+                   LEFT JOIN event e ON e.account = h.account AND e.seq = h.event_seq
+                   LEFT JOIN payment p ON p.account = h.account AND p.number = h.payment
+                   WHERE f.account = $1 AND f.seq = $2 AND h.event_seq = f.seq ORDER BY h.seq";
+        let rows = Query::new(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 
     /// Of a payment, with its refunds and disputes; in the order in which it was observed.
     pub async fn history_of_payment(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
-        let sql = "SELECT h.subject, h.subject_id, p.id, h.from_status, h.to_status, e.event_id, h.at
-                   FROM payment p CROSS JOIN history h ON h.account = p.account AND h.payment = p.number
-                   LEFT JOIN event e ON e.seq = h.event_seq
-                   WHERE p.account = ? AND p.id = ? AND h.subject <> 'order' AND h.subject <> 'booking' ORDER BY h.seq";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
+        // SQLite keeps to the order of a CROSS JOIN: it would walk all of the history otherwise.
+        let join = if self.reader.is_postgres() { "JOIN" } else { "CROSS JOIN" };
+        let sql = format!(
+            "SELECT h.subject, h.subject_id, p.id, h.from_status, h.to_status, e.event_id, h.at
+             FROM payment p {join} history h ON h.account = p.account AND h.payment = p.number
+             LEFT JOIN event e ON e.account = h.account AND e.seq = h.event_seq
+             WHERE p.account = $1 AND p.id = $2 AND h.subject <> 'order' AND h.subject <> 'booking' ORDER BY h.seq"
+        );
+        let rows = Query::new(&sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 
@@ -58,18 +62,20 @@ impl Store {
     pub async fn history_of_order(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
         // The subject is literal, to match the partial index.
         let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
-                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
-                   WHERE h.account = ? AND h.subject_id = ? AND h.subject = 'order' ORDER BY h.seq";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
+                   FROM history h LEFT JOIN event e ON e.account = h.account AND e.seq = h.event_seq
+                   LEFT JOIN payment p ON p.account = h.account AND p.number = h.payment
+                   WHERE h.account = $1 AND h.subject_id = $2 AND h.subject = 'order' ORDER BY h.seq";
+        let rows = Query::new(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 
     /// In the order in which it was observed.
     pub async fn history_of_booking(&self, account: &AccountId, id: &str) -> Result<Vec<HistoryRow>> {
         let sql = "SELECT h.subject, h.subject_id, coalesce(p.id, ''), h.from_status, h.to_status, e.event_id, h.at
-                   FROM history h LEFT JOIN event e ON e.seq = h.event_seq LEFT JOIN payment p ON p.number = h.payment
-                   WHERE h.account = ? AND h.subject_id = ? AND h.subject = 'booking' ORDER BY h.seq";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
+                   FROM history h LEFT JOIN event e ON e.account = h.account AND e.seq = h.event_seq
+                   LEFT JOIN payment p ON p.account = h.account AND p.number = h.payment
+                   WHERE h.account = $1 AND h.subject_id = $2 AND h.subject = 'booking' ORDER BY h.seq";
+        let rows = Query::new(sql).bind(account.as_str()).bind(id).fetch_all(&self.reader).await?;
         Ok(rows.iter().map(history_row).collect())
     }
 }

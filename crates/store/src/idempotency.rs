@@ -1,9 +1,10 @@
 //! A POST that is sent again, with the same key, does nothing again.
 
 use domain::{AccountId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
+use crate::connection::{Row, Tx};
+use crate::sql::values;
 use crate::{Refusal, Registered, Result};
 
 /// A POST that says how it is to be told from a new one.
@@ -34,37 +35,32 @@ impl Idempotency {
     /// What the request was answered before, if it came before.
     pub(crate) fn said_before(
         &self,
-        connection: &Connection,
+        tx: &Tx<'_>,
         account: &AccountId,
         now: Timestamp,
     ) -> Result<Option<std::result::Result<Registered, Refusal>>> {
         let sql = "SELECT request_hash, resource_id, was_new FROM idempotency_key
-                   WHERE account = ? AND key = ? AND created_at > ?";
-        let row = params![account.as_str(), self.key, expired_by(now)];
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?));
-        let stored = connection.query_row(sql, row, read).optional()?;
+                   WHERE account = $1 AND key = $2 AND created_at > $3";
+        let read = |row: &Row<'_>| Ok((row.get::<Vec<u8>>(0)?, row.get(1)?, row.get(2)?));
+        let stored = tx.first(sql, &values![account.as_str(), &self.key, expired_by(now)], read)?;
         Ok(stored.map(|(hash, id, was_new)| {
             if hash == self.request_hash { Ok(Registered::Replayed { id, was_new }) } else { Err(Refusal::KeyReused) }
         }))
     }
 
     /// Notes the answer, so that it is the same next time.
-    pub(crate) fn remember(
-        &self,
-        connection: &Connection,
-        account: &AccountId,
-        answer: &Registered,
-        now: Timestamp,
-    ) -> Result<()> {
-        let sql =
-            "INSERT OR REPLACE INTO idempotency_key (account, key, request_hash, resource_id, was_new, created_at)
-                   VALUES (?, ?, ?, ?, ?, ?)";
+    pub(crate) fn remember(&self, tx: &Tx<'_>, account: &AccountId, answer: &Registered, now: Timestamp) -> Result<()> {
+        let sql = "INSERT INTO idempotency_key (account, key, request_hash, resource_id, was_new, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6)
+                   ON CONFLICT (account, key) DO UPDATE SET request_hash = excluded.request_hash,
+                       resource_id = excluded.resource_id, was_new = excluded.was_new, created_at = excluded.created_at";
         let was_new = matches!(answer, Registered::New(_));
-        let row = params![account.as_str(), self.key, self.request_hash, answer.id(), was_new, now.micros()];
-        connection.execute(sql, row)?;
-        let forget = "DELETE FROM idempotency_key WHERE rowid IN (
-                          SELECT rowid FROM idempotency_key WHERE created_at <= ? ORDER BY created_at LIMIT ?)";
-        connection.execute(forget, params![expired_by(now), FORGOTTEN_AT_ONCE])?;
+        let hash = &self.request_hash;
+        tx.execute(sql, &values![account.as_str(), &self.key, hash, answer.id(), was_new, now.micros()])?;
+        let forget = "DELETE FROM idempotency_key WHERE account = $1 AND (account, key) IN (
+                          SELECT account, key FROM idempotency_key
+                          WHERE account = $1 AND created_at <= $2 ORDER BY created_at LIMIT $3)";
+        tx.execute(forget, &values![account.as_str(), expired_by(now), FORGOTTEN_AT_ONCE])?;
         Ok(())
     }
 }

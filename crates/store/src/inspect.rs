@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Error, Result, Store, sqlite};
+use crate::{Error, Result, Store, postgres, sqlite};
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// There is no file yet, and it can be made.
+    /// There is no file yet, and it can be made. Of SQLite alone.
     Missing,
     /// A database without any table.
     Empty,
@@ -28,7 +28,10 @@ pub enum Condition {
 
 impl Store {
     /// Looks at the database that `url` names. An error where it cannot be used.
-    pub fn inspect(url: &str) -> Result<Condition> {
+    pub async fn inspect(url: &str) -> Result<Condition> {
+        if postgres::is_url(url) {
+            return postgres::inspect(url).await;
+        }
         let path = sqlite_file(url).ok_or_else(|| Error::unknown_url(url))?;
         if !path.exists() {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -81,19 +84,23 @@ fn look(connection: &Connection) -> Result<Condition> {
         connection.prepare("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")?;
     let applied: Vec<(i64, Vec<u8>)> =
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    let known = sqlite::versions();
+    Ok(condition_of(&applied, &sqlite::versions()))
+}
+
+/// From the versions and checksums of migrations that were applied, and of ours.
+pub(crate) fn condition_of(applied: &[(i64, Vec<u8>)], known: &[(i64, Vec<u8>)]) -> Condition {
     let ours = |(version, checksum): &(i64, Vec<u8>)| {
         known.iter().find(|(known, _)| known == version).map(|(_, known)| known == checksum)
     };
     // Other programs keep their migrations in a table of that name too.
     let is_ours = applied.iter().any(|migration| ours(migration) == Some(true));
     if !is_ours || applied.iter().any(|migration| ours(migration) == Some(false)) {
-        return Ok(Condition::Foreign);
+        return Condition::Foreign;
     }
     let newest = known.last().map_or(0, |(version, _)| *version);
-    Ok(match applied.last().map_or(0, |(version, _)| *version) {
+    match applied.last().map_or(0, |(version, _)| *version) {
         version if version > newest => Condition::Newer,
         version if version == newest => Condition::Current,
         _ => Condition::Older,
-    })
+    }
 }

@@ -2,10 +2,9 @@
 
 use domain::{AccountId, Timestamp};
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::events::{rfc3339, rfc3339_or_null};
+use crate::query::{Query, Row};
 use crate::{Error, Result, Store, chain};
 
 /// What a key may do; each includes the ones before it.
@@ -46,7 +45,7 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
-fn api_key(row: &SqliteRow) -> Result<ApiKey> {
+fn api_key(row: &Row) -> Result<ApiKey> {
     let id: String = row.get(0);
     let account: Option<String> = row.get(1);
     let corrupt = |why: &str| Error::corrupt("api_key", &id, why);
@@ -58,7 +57,7 @@ fn api_key(row: &SqliteRow) -> Result<ApiKey> {
         scope: KeyScope::parse(row.get(2)).ok_or_else(|| corrupt("its scope is unknown"))?,
         name: row.get(3),
         created_at: Timestamp::from_micros(row.get(4)),
-        revoked_at: row.get::<Option<i64>, _>(5).map(Timestamp::from_micros),
+        revoked_at: row.get::<Option<i64>>(5).map(Timestamp::from_micros),
         id,
     })
 }
@@ -67,12 +66,12 @@ impl Store {
     /// Keeps the hash of `secret`, which is shown to nobody again.
     pub async fn create_key(&self, key: &ApiKey, secret: &str) -> Result<()> {
         let sql = "INSERT INTO api_key (id, account, scope, name, hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
-        sqlx::query(sql)
+        Query::new(sql)
             .bind(key.id.as_str())
             .bind(key.account.as_ref().map(AccountId::as_str))
             .bind(key.scope.as_str())
             .bind(key.name.as_str())
-            .bind(&chain::sha256(secret.as_bytes())[..])
+            .bind(&chain::sha256(secret.as_bytes()))
             .bind(key.created_at.micros())
             .execute(&self.writer)
             .await?;
@@ -85,20 +84,19 @@ impl Store {
         let sql = "SELECT id, account, scope, name, created_at, revoked_at FROM api_key
                    WHERE hash = $1 AND revoked_at IS NULL";
         let hash = chain::sha256(secret.as_bytes());
-        let row = sqlx::query(sql).bind(&hash[..]).fetch_optional(&self.reader).await?;
+        let row = Query::new(sql).bind(&hash).fetch_optional(&self.reader).await?;
         row.as_ref().map(api_key).transpose()
     }
 
     /// Oldest first, revoked ones too.
     pub async fn list_keys(&self) -> Result<Vec<ApiKey>> {
         let sql = "SELECT id, account, scope, name, created_at, revoked_at FROM api_key ORDER BY created_at, id";
-        sqlx::query(sql).fetch_all(&self.reader).await?.iter().map(api_key).collect()
+        Query::new(sql).fetch_all(&self.reader).await?.iter().map(api_key).collect()
     }
 
     /// Returns whether there was such a key, not revoked before.
     pub async fn revoke_key(&self, id: &str, now: Timestamp) -> Result<bool> {
         let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-        let done = sqlx::query(sql).bind(id).bind(now.micros()).execute(&self.writer).await?;
-        Ok(done.rows_affected() == 1)
+        Ok(Query::new(sql).bind(id).bind(now.micros()).execute(&self.writer).await? == 1)
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use domain::{AccountId, PaymentStatus, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 
 use crate::events::rfc3339;
+use crate::list::List;
+use crate::query::Row;
 use crate::{Error, Result, Store};
 
 /// An order as it is stored.
@@ -35,11 +35,11 @@ pub struct OrderRow {
 const COLUMNS: &str = "o.rowid, o.account, o.id, o.payment_status, o.amount_due, o.currency, o.amount_paid,
     o.amount_refunded, o.created_at, o.updated_at, o.customer, o.metadata";
 
-fn order_row(row: &SqliteRow) -> Result<OrderRow> {
+fn order_row(row: &Row) -> Result<OrderRow> {
     let id: String = row.get(2);
     let corrupt = |why: &str| Error::corrupt("merchant_order", &id, why);
-    let customer = row.get::<Option<&str>, _>(10).map(serde_json::from_str).transpose();
-    let metadata = row.get::<Option<&str>, _>(11).map(serde_json::from_str).transpose();
+    let customer = row.get::<Option<&str>>(10).map(serde_json::from_str).transpose();
+    let metadata = row.get::<Option<&str>>(11).map(serde_json::from_str).transpose();
     Ok(OrderRow {
         row: row.get(0),
         account: AccountId::parse(row.get(1)).ok_or_else(|| corrupt("its account is no account"))?,
@@ -64,30 +64,15 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<OrderRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM merchant_order o WHERE true");
-        if let Some(account) = account {
-            query.push(" AND o.account = ").push_bind(account.as_str().to_owned());
-        }
-        if let Some(before) = before {
-            query.push(" AND o.rowid < ").push_bind(before);
-        }
-        query.push(" ORDER BY o.rowid DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(order_row).collect()
+        let list = List::new(&self.reader, COLUMNS, "merchant_order o", "o.account", account);
+        list.newest(&self.reader, "o.rowid", before, limit).await?.iter().map(order_row).collect()
     }
 
     /// `account` `None` looks in all of them; `Conflict` where several have it.
     pub async fn show_order(&self, account: Option<&AccountId>, id: &str) -> Result<Option<OrderRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM merchant_order o WHERE o.id = ").push_bind(id.to_owned());
-        if let Some(account) = account {
-            query.push(" AND o.account = ").push_bind(account.as_str().to_owned());
-        }
-        let rows = query.push(" LIMIT 2").build().fetch_all(&self.reader).await?;
-        match rows.as_slice() {
-            [] => Ok(None),
-            [row] => order_row(row).map(Some),
-            _ => Err(Error::Conflict("an order of that id in another account")),
-        }
+        let mut list = List::new(&self.reader, COLUMNS, "merchant_order o", "o.account", account);
+        list.equal("o.id", Some(id));
+        let found = list.only(&self.reader, Error::Conflict("an order of that id in another account")).await?;
+        found.as_ref().map(order_row).transpose()
     }
 }

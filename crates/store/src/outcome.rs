@@ -1,9 +1,10 @@
 //! What became of an event, for the reply to whoever sent it.
 
 use domain::{AccountId, Mode, PaymentStatus};
-use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::apply::{read_facts, read_scope};
+use crate::connection::Tx;
+use crate::sql::values;
 use crate::{BookingRow, Error, EventState, PaymentRow, Result, Store};
 
 /// An event, and the state that it led to.
@@ -39,8 +40,9 @@ impl Store {
     /// `None` where no such event is stored.
     pub async fn outcome(&self, account: &AccountId, event: EventIdentity) -> Result<Option<EventOutcome>> {
         let scoped = account.clone();
-        let find = move |connection: &mut Connection| find(connection, &scoped, &event);
-        let Some(found) = self.hot_reader.run(find).await? else { return Ok(None) };
+        let find = move |tx: &Tx<'_>| find(tx, &scoped, &event);
+        let found = self.reading.run(move |connection| connection.read(find)).await?;
+        let Some(found) = found else { return Ok(None) };
         let Found { state, error, said, payment_id } = found;
         let payment = match payment_id {
             Some(id) => self.show_payment(Some(account), &id).await?,
@@ -54,20 +56,20 @@ impl Store {
     }
 }
 
-fn find(connection: &Connection, account: &AccountId, event: &EventIdentity) -> Result<Option<Found>> {
+fn find(tx: &Tx<'_>, account: &AccountId, event: &EventIdentity) -> Result<Option<Found>> {
     let sql = "SELECT e.seq, e.state, e.error, f.facts, p.id
-               FROM event e LEFT JOIN event_facts f ON f.seq = e.seq
-               LEFT JOIN payment p ON p.number = f.payment AND p.visible
-               WHERE e.event_id = ? AND e.account = ? AND e.gateway = ? AND e.mode = ? AND e.connected_account = ?";
-    type Columns = (i64, String, Option<String>, Option<String>, Option<String>);
+               FROM event e LEFT JOIN event_facts f ON f.seq = e.seq AND f.account = e.account
+               LEFT JOIN payment p ON p.number = f.payment AND p.account = e.account AND p.visible
+               WHERE e.event_id = $1 AND e.account = $2 AND e.gateway = $3 AND e.mode = $4 AND e.connected_account = $5";
     let mode = event.mode.as_str();
-    let identity = params![event.event_id, account.as_str(), event.gateway, mode, event.connected_account];
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
-    let row: Option<Columns> = connection.prepare_cached(sql)?.query_row(identity, read).optional()?;
-    let Some((seq, state, error, facts, payment_id)) = row else { return Ok(None) };
-    let state = EventState::parse(&state).ok_or_else(|| Error::corrupt("event", seq, "its state is unknown"))?;
-    let scope = read_scope(account, event.gateway.to_owned(), mode, "event", seq)?;
-    let facts = facts.map(|text| read_facts(&text, "event_facts", seq)).transpose()?;
-    let said = facts.and_then(|facts| facts.payment(&scope)).map(|payment| payment.status);
-    Ok(Some(Found { state, error, said, payment_id }))
+    let identity = values![&event.event_id, account.as_str(), event.gateway, mode, &event.connected_account];
+    tx.first(sql, &identity, |row| {
+        let seq: i64 = row.get(0)?;
+        let state =
+            EventState::parse(row.str(1)?).ok_or_else(|| Error::corrupt("event", seq, "its state is unknown"))?;
+        let scope = read_scope(account, event.gateway.to_owned(), mode, "event", seq)?;
+        let facts = row.get::<Option<String>>(3)?.map(|text| read_facts(&text, "event_facts", seq)).transpose()?;
+        let said = facts.and_then(|facts| facts.payment(&scope)).map(|payment| payment.status);
+        Ok(Found { state, error: row.get(2)?, said, payment_id: row.get(4)? })
+    })
 }

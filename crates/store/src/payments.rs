@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use domain::{AccountId, Facts, Payment, PaymentStatus, Scope, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 
 use crate::apply::{read_facts, read_scope};
 use crate::events::rfc3339;
+use crate::list::List;
+use crate::query::{Query, Row};
 use crate::{Error, Result, Store};
 
 /// A list of payments. `None` lets everything through.
@@ -69,10 +69,9 @@ pub(crate) fn metadata(payment: &Payment) -> BTreeMap<&str, serde_json::Value> {
 
 const COLUMNS: &str = "p.number, p.account, p.gateway, p.mode, p.facts, p.created_at, p.updated_at, p.id";
 
-fn payment_row(row: &SqliteRow) -> Result<PaymentRow> {
+fn payment_row(row: &Row) -> Result<PaymentRow> {
     let (scope, facts) = scope_and_facts(row)?;
-    let payment =
-        facts.payment(&scope).ok_or_else(|| Error::corrupt("payment", row.get::<String, _>(7), "no facts"))?;
+    let payment = facts.payment(&scope).ok_or_else(|| Error::corrupt("payment", row.get::<String>(7), "no facts"))?;
     Ok(PaymentRow {
         number: row.get(0),
         account: scope.account,
@@ -84,7 +83,7 @@ fn payment_row(row: &SqliteRow) -> Result<PaymentRow> {
     })
 }
 
-fn scope_and_facts(row: &SqliteRow) -> Result<(Scope, Facts)> {
+fn scope_and_facts(row: &Row) -> Result<(Scope, Facts)> {
     let id: String = row.get(7);
     let account =
         AccountId::parse(row.get(1)).ok_or_else(|| Error::corrupt("payment", &id, "its account is no account"))?;
@@ -96,32 +95,21 @@ fn scope_and_facts(row: &SqliteRow) -> Result<(Scope, Facts)> {
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_payments(&self, filter: &PaymentFilter, limit: u32) -> Result<Vec<PaymentRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM payment p WHERE p.visible");
-        if let Some(account) = &filter.account {
-            query.push(" AND p.account = ").push_bind(account.as_str().to_owned());
-        }
-        if let Some(status) = filter.status {
-            query.push(" AND p.status = ").push_bind(status.as_str());
-        }
-        if let Some(order_id) = &filter.order_id {
-            query.push(" AND p.order_id = ").push_bind(order_id.clone());
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND p.number < ").push_bind(before);
-        }
-        query.push(" ORDER BY p.number DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(payment_row).collect()
+        let mut list = List::new(&self.reader, COLUMNS, "payment p", "p.account", filter.account.as_ref());
+        list.conditions().push(" AND p.visible");
+        list.equal("p.status", filter.status.map(PaymentStatus::as_str));
+        list.equal("p.order_id", filter.order_id.as_deref());
+        list.newest(&self.reader, "p.number", filter.before, limit).await?.iter().map(payment_row).collect()
     }
 
     /// How many payments of the account there are in each status that occurs.
     pub async fn count_payments(&self, account: &AccountId) -> Result<Vec<(PaymentStatus, u64)>> {
-        let sql = "SELECT status, count(*) FROM payment WHERE account = ? AND visible GROUP BY status ORDER BY status";
-        let rows = sqlx::query(sql).bind(account.as_str()).fetch_all(&self.reader).await?;
-        let count = |row: &SqliteRow| {
+        let sql = "SELECT status, count(*) FROM payment WHERE account = $1 AND visible GROUP BY status ORDER BY status";
+        let rows = Query::new(sql).bind(account.as_str()).fetch_all(&self.reader).await?;
+        let count = |row: &Row| {
             let status =
                 PaymentStatus::parse(row.get(0)).ok_or_else(|| Error::corrupt("payment", "", "a status is unknown"))?;
-            Ok((status, row.get::<i64, _>(1).unsigned_abs()))
+            Ok((status, row.get::<i64>(1).unsigned_abs()))
         };
         rows.iter().map(count).collect()
     }
@@ -133,19 +121,21 @@ impl Store {
         row.as_ref().map(payment_row).transpose().map(|found| found.filter(|row| row.payment.visible))
     }
 
-    async fn find_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<SqliteRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM payment p WHERE p.id IN (").push_bind(id.to_owned());
-        query.push(", (SELECT a.payment_id FROM payment_alias a WHERE a.account = p.account AND a.alias = ");
-        query.push_bind(id.to_owned()).push("))");
-        if let Some(account) = account {
-            query.push(" AND p.account = ").push_bind(account.as_str().to_owned());
+    async fn find_payment(&self, account: Option<&AccountId>, id: &str) -> Result<Option<Row>> {
+        let mut list = List::new(&self.reader, COLUMNS, "payment p", "p.account", account);
+        match list.account() {
+            Some(account) => {
+                list.conditions().push(" AND p.id IN (SELECT ").push_bind(id);
+                list.conditions().push(" UNION ALL SELECT a.payment_id FROM payment_alias a WHERE a.account = ");
+                list.conditions().push(account).push(" AND a.alias = ").push_bind(id).push(")");
+            }
+            None => {
+                list.conditions().push(" AND (p.id = ").push_bind(id);
+                list.conditions().push(" OR (p.account, p.id) IN (SELECT a.account, a.payment_id FROM payment_alias a");
+                list.conditions().push(" WHERE a.alias = ").push_bind(id).push("))");
+            }
         }
-        let mut rows = query.push(" LIMIT 2").build().fetch_all(&self.reader).await?;
-        match rows.len() {
-            0 | 1 => Ok(rows.pop()),
-            _ => Err(Error::Conflict("a payment of that id in another account")),
-        }
+        list.only(&self.reader, Error::Conflict("a payment of that id in another account")).await
     }
 
     /// Whose payment it is, and its number.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use domain::{AccountId, BookingInputs, Facts, Registration, Scope, Timestamp};
-use sqlx::Row;
 
 use crate::apply::{read_facts, read_scope};
+use crate::connection::Tx;
+use crate::events::body_join;
+use crate::query::{Query, Row};
+use crate::sql::values;
 use crate::{Error, Result, Store};
 
 /// What one stored event stated when it was applied.
@@ -71,12 +74,12 @@ impl Store {
         let mut accounts = Vec::new();
         let mut after = String::new();
         let sql = "SELECT min(account) FROM (
-                       SELECT min(account) AS account FROM event WHERE account > ?1 UNION ALL
-                       SELECT min(account) FROM payment_registration WHERE account > ?1 UNION ALL
-                       SELECT min(account) FROM merchant_order WHERE account > ?1 UNION ALL
-                       SELECT min(account) FROM booking WHERE account > ?1)";
+                       SELECT min(account) AS account FROM event WHERE account > $1 UNION ALL
+                       SELECT min(account) FROM payment_registration WHERE account > $1 UNION ALL
+                       SELECT min(account) FROM merchant_order WHERE account > $1 UNION ALL
+                       SELECT min(account) FROM booking WHERE account > $1) found";
         loop {
-            let next: Option<String> = sqlx::query(sql).bind(&after).fetch_one(&self.reader).await?.get(0);
+            let next: Option<String> = Query::new(sql).bind(after.as_str()).fetch_one(&self.reader).await?.get(0);
             let Some(account) = next else { return Ok(accounts) };
             accounts.extend(AccountId::parse(&account));
             after = account;
@@ -90,9 +93,10 @@ impl Store {
         after: &str,
         limit: u32,
     ) -> Result<Vec<(String, Registration)>> {
-        let sql = "SELECT id, registration FROM payment_registration WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let sql =
+            "SELECT id, registration FROM payment_registration WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let rows = Query::new(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let read = |row: &Row| {
             let id: String = row.get(0);
             let registration =
                 serde_json::from_str(row.get(1)).map_err(|error| Error::corrupt("payment_registration", &id, error))?;
@@ -104,38 +108,41 @@ impl Store {
     /// Bookings by id, after the id `after`.
     pub async fn stored_bookings(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredBooking>> {
         let (account, after) = (account.clone(), after.to_owned());
-        let read = move |connection: &mut rusqlite::Connection| {
-            let sql = "SELECT id, status, payment_status FROM booking WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query(rusqlite::params![account.as_str(), after, limit])?;
-            let mut bookings = Vec::new();
-            while let Some(row) = rows.next()? {
-                let id: String = row.get(0)?;
-                let inputs = crate::load::booking(connection, &account, &id)?
+        let read = move |tx: &Tx<'_>| {
+            let sql = "SELECT id, status, payment_status FROM booking WHERE account = $1 AND id > $2
+                       ORDER BY id LIMIT $3";
+            let page = values![account.as_str(), after.as_str(), limit];
+            let rows: Vec<(String, String, String)> =
+                tx.query(sql, &page, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let mut bookings = Vec::with_capacity(rows.len());
+            for (id, status, payment_status) in rows {
+                let inputs = crate::load::booking(tx, &account, &id)?
                     .ok_or_else(|| Error::corrupt("booking", &id, "it vanished"))?;
-                bookings.push(StoredBooking { id, inputs, status: row.get(1)?, payment_status: row.get(2)? });
+                bookings.push(StoredBooking { id, inputs, status, payment_status });
             }
             Ok(bookings)
         };
-        self.hot_reader.run(read).await
+        self.reading.run(move |connection| connection.read(read)).await
     }
 
     /// Statements of events that were applied at least once, in the order of
     /// acceptance, after the event `after`.
     pub async fn statements(&self, account: &AccountId, after: i64, limit: u32) -> Result<Vec<StoredStatement>> {
-        let sql = "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at,
-                          e.holds_mismatch
-                   FROM event e JOIN event_facts f ON f.seq = e.seq LEFT JOIN event_body b ON b.seq = e.seq
-                   WHERE e.account = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+        let sql = format!(
+            "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at, e.holds_mismatch
+             FROM event e JOIN event_facts f ON f.account = e.account AND f.seq = e.seq LEFT JOIN event_body b ON {}
+             WHERE e.account = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3",
+            body_join(&self.reader)
+        );
+        let rows = Query::new(&sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
         let mut statements = Vec::with_capacity(rows.len());
         for row in rows {
             let seq: i64 = row.get(0);
-            let mut bodies: Vec<Vec<u8>> = row.get::<Option<Vec<u8>>, _>(6).into_iter().collect();
+            let mut bodies: Vec<Vec<u8>> = row.get::<Option<Vec<u8>>>(6).into_iter().collect();
             if !bodies.is_empty() {
-                let sql = "SELECT body FROM event_rendering WHERE account = ? AND seq = ? ORDER BY api_version";
-                let more = sqlx::query(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
-                bodies.extend(more.iter().map(|row| row.get::<Vec<u8>, _>(0)));
+                let sql = "SELECT body FROM event_rendering WHERE account = $1 AND seq = $2 ORDER BY api_version";
+                let more = Query::new(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
+                bodies.extend(more.iter().map(|row| row.get::<Vec<u8>>(0)));
             }
             statements.push(StoredStatement {
                 seq,
@@ -155,8 +162,8 @@ impl Store {
     pub async fn stored_payments(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredPayment>> {
         let sql = "SELECT id, gateway, mode, facts, visible, status, dispute_status, amount_captured, amount_refunded,
                           order_id
-                   FROM payment WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+                   FROM payment WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let rows = Query::new(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
         let mut payments = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.get(0);
@@ -191,11 +198,11 @@ impl Store {
         upto: &str,
     ) -> Result<BTreeMap<String, BTreeMap<String, StoredPart>>> {
         let sql = "SELECT payment_id, id, gateway_refund_id, charge_id, status, amount FROM refund
-                   WHERE account = ?1 AND payment_id > ?2 AND payment_id <= ?3
+                   WHERE account = $1 AND payment_id > $2 AND payment_id <= $3
                    UNION ALL
                    SELECT payment_id, id, gateway_dispute_id, charge_id, status, amount FROM dispute
-                   WHERE account = ?1 AND payment_id > ?2 AND payment_id <= ?3";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(upto).fetch_all(&self.reader).await?;
+                   WHERE account = $1 AND payment_id > $2 AND payment_id <= $3";
+        let rows = Query::new(sql).bind(account.as_str()).bind(after).bind(upto).fetch_all(&self.reader).await?;
         let mut parts: BTreeMap<String, BTreeMap<String, StoredPart>> = BTreeMap::new();
         for row in rows {
             let part =
@@ -208,8 +215,8 @@ impl Store {
     /// Orders by id, after the id `after`.
     pub async fn stored_orders(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredOrder>> {
         let sql = "SELECT id, amount_due, currency, payment_status, amount_paid, amount_refunded
-                   FROM merchant_order WHERE account = ? AND id > ? ORDER BY id LIMIT ?";
-        let rows = sqlx::query(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
+                   FROM merchant_order WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
+        let rows = Query::new(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
         let mut orders = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.get(0);

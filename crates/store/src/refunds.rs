@@ -2,10 +2,10 @@
 
 use domain::{AccountId, Timestamp};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
 
 use crate::events::{rfc3339, rfc3339_or_null};
+use crate::list::List;
+use crate::query::Row;
 use crate::{Error, Result, Store};
 
 /// A refund as it is stored.
@@ -46,7 +46,7 @@ pub struct RefundFilter {
 const COLUMNS: &str = "r.rowid, r.account, r.id, r.payment_id, r.gateway_refund_id, r.charge_id, r.status, r.amount,
     r.currency, r.reason, r.failure_reason, r.gateway_time, r.updated_at";
 
-fn refund_row(row: &SqliteRow) -> Result<RefundRow> {
+fn refund_row(row: &Row) -> Result<RefundRow> {
     let id: String = row.get(2);
     Ok(RefundRow {
         row: row.get(0),
@@ -60,7 +60,7 @@ fn refund_row(row: &SqliteRow) -> Result<RefundRow> {
         currency: row.get(8),
         reason: row.get(9),
         failure_reason: row.get(10),
-        created_at: row.get::<Option<i64>, _>(11).map(Timestamp::from_micros),
+        created_at: row.get::<Option<i64>>(11).map(Timestamp::from_micros),
         updated_at: Timestamp::from_micros(row.get(12)),
         id,
     })
@@ -69,20 +69,9 @@ fn refund_row(row: &SqliteRow) -> Result<RefundRow> {
 impl Store {
     /// Newest first, at most `limit`.
     pub async fn list_refunds(&self, filter: &RefundFilter, limit: u32) -> Result<Vec<RefundRow>> {
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(COLUMNS).push(" FROM refund r WHERE true");
-        let account = filter.account.as_ref().map(|account| account.as_str().to_owned());
-        let equal =
-            [("r.account", account), ("r.payment_id", filter.payment.clone()), ("r.status", filter.status.clone())];
-        for (column, value) in equal {
-            if let Some(value) = value {
-                query.push(format_args!(" AND {column} = ")).push_bind(value);
-            }
-        }
-        if let Some(before) = filter.before {
-            query.push(" AND r.rowid < ").push_bind(before);
-        }
-        query.push(" ORDER BY r.rowid DESC LIMIT ").push_bind(limit);
-        query.build().fetch_all(&self.reader).await?.iter().map(refund_row).collect()
+        let mut list = List::new(&self.reader, COLUMNS, "refund r", "r.account", filter.account.as_ref());
+        list.equal("r.payment_id", filter.payment.as_deref());
+        list.equal("r.status", filter.status.as_deref());
+        list.newest(&self.reader, "r.rowid", filter.before, limit).await?.iter().map(refund_row).collect()
     }
 }

@@ -12,6 +12,8 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlSafeStr, SqlitePool};
 
+use crate::connection;
+use crate::query::Pool;
 use crate::worker::Worker;
 use crate::{Error, Result, Store};
 
@@ -74,12 +76,19 @@ pub async fn open(path: &Path) -> Result<Store> {
     turn_log_on(path).await?;
     let writer = pool(1).connect_with(options.clone()).await?;
     let reader = pool(READERS_MAX).connect_with(options.pragma("query_only", "ON")).await?;
-    let hot_writer = Worker::start("store-writer", hot_connection(path)?)?;
+    let hot_writer = Worker::start("store-writer", connection::Connection::Sqlite(hot_connection(path)?))?;
     let hot_reader = hot_connection(path)?;
     hot_reader.pragma_update(None, "cache_size", -READER_CACHE_KIBIBYTES)?; // It reads what was just written.
-    let hot_reader = Worker::start("store-reader", hot_reader)?;
-    let checkpoints = Arc::new(Checkpoints::of(path)?);
-    Ok(Store { hot_writer, hot_reader, writer, reader, checkpoints })
+    let reading = Worker::start("store-reader", connection::Connection::Sqlite(hot_reader))?;
+    Ok(Store {
+        accepting: hot_writer.clone(),
+        applying: hot_writer.clone(),
+        lanes: Arc::new([hot_writer]),
+        reading,
+        writer: Pool::Sqlite(writer),
+        reader: Pool::Sqlite(reader),
+        checkpoints: Some(Arc::new(Checkpoints::of(path)?)),
+    })
 }
 
 /// SQLite refuses this at once, whatever the busy timeout, when another process that
@@ -200,10 +209,9 @@ fn empty_log(writer: &Connection) -> Result<i64> {
 /// writer empties what the last one left in a pause.
 ///
 /// Returns whether much was written, so that the next pass had better come soon.
-pub async fn checkpoint(store: &Store) -> Result<bool> {
-    let checkpoints = &store.checkpoints;
+pub(crate) async fn checkpoint(store: &Store, checkpoints: &Checkpoints, reader: &SqlitePool) -> Result<bool> {
     for _ in 0..PASSES_MAX {
-        let log_pages = checkpoint_aside(store).await?;
+        let log_pages = checkpoint_aside(reader).await?;
         let unforced = checkpoints.unforced(log_pages);
         let is_long = log_pages > LOG_PAGES_MAX;
         if unforced == 0 || (unforced < FORCED_PAGES_MIN && !is_long) {
@@ -217,16 +225,20 @@ pub async fn checkpoint(store: &Store) -> Result<bool> {
             break;
         }
     }
-    let log_pages = store.hot_writer.run_urgent(|writer| empty_log(writer)).await?;
+    let empty = |writer: &mut connection::Connection| match writer {
+        connection::Connection::Sqlite(writer) => empty_log(writer),
+        connection::Connection::Postgres(_) => Ok(0),
+    };
+    let log_pages = store.accepting.run_urgent(empty).await?;
     checkpoints.forced_to.store(log_pages, Ordering::Relaxed);
     Ok(true)
 }
 
 /// Returns the log's length in pages when it began.
-async fn checkpoint_aside(store: &Store) -> Result<i64> {
+async fn checkpoint_aside(reader: &SqlitePool) -> Result<i64> {
     // A checkpoint writes, so it needs a connection that is not `query_only`; one of
     // its own, kept by the pool of readers, would be one more thing to set up.
-    let mut aside = store.reader.acquire().await?;
+    let mut aside = reader.acquire().await?;
     sqlx::query("PRAGMA query_only = OFF").execute(&mut *aside).await?;
     let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut *aside).await;
     sqlx::query("PRAGMA query_only = ON").execute(&mut *aside).await?;

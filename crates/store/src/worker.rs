@@ -1,4 +1,4 @@
-//! A SQLite connection on a thread of its own. A whole transaction is one job: it is
+//! A connection on a thread of its own. A whole transaction is one job: it is
 //! handed over once, instead of once a statement, which under load is most of what a
 //! statement costs. `docs/adr/0004-rusqlite-on-the-hot-path.md` has the figures.
 
@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::connection::Connection;
 use crate::{Error, Result};
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -166,6 +166,10 @@ fn package<T: Send + 'static>(
 mod tests {
     use super::*;
 
+    fn in_memory() -> Connection {
+        Connection::Sqlite(rusqlite::Connection::open_in_memory().expect("opens"))
+    }
+
     #[test]
     fn urgent_jobs_go_first_but_not_for_ever() {
         let mut queue = Queue::default();
@@ -174,7 +178,7 @@ mod tests {
             let log = log.clone();
             Box::new(move |_| log.send(word).expect("the test listens"))
         };
-        let mut connection = Connection::open_in_memory().expect("opens");
+        let mut connection = in_memory();
         queue.patient.push_back(note("patient"));
         for _ in 0..TURNS_OF_URGENT + 2 {
             queue.urgent.push_back(note("urgent"));
@@ -191,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_fails_its_job_alone() {
-        let worker = Worker::start("test", Connection::open_in_memory().expect("opens")).expect("starts");
+        let worker = Worker::start("test", in_memory()).expect("starts");
         let failed: Result<()> = worker.run(|_| panic!("as a test")).await;
         assert!(matches!(failed, Err(Error::Panicked)), "{failed:?}");
         assert_eq!(worker.run(|_| Ok(1)).await.expect("still runs"), 1);

@@ -18,7 +18,7 @@ const STANDARD_INPUT: &str = "-";
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Walk the hash chain over the stored events; exit 1 where it does not hold
+    /// Walk the hash chains over the stored events; exit 1 where one does not hold
     Verify {
         /// Lines that `serve` logged or `audit checkpoint` printed, to hold the chain against;
         /// `-` reads standard input
@@ -28,7 +28,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print where each account's chain ends now, a line of JSON each, to keep elsewhere
+    /// Print where each chain ends now, a line of JSON each, to keep elsewhere
     Checkpoint,
 }
 

@@ -6,7 +6,7 @@ use domain::Timestamp;
 use engine::Clock;
 use gateways::Gateway;
 use server::Endpoint;
-use store::{Condition, Store};
+use store::{Condition, Durability, Store};
 
 use crate::config::{Config, Flags, process_environment, without_password};
 use crate::output::{count, line};
@@ -33,12 +33,15 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints();
     let now = Clock::System.now();
     let runs = |endpoint: &Endpoint| !endpoint.secrets.at(now).is_empty();
-    let database = database_state(&config.database_url);
+    let database = database_state(&config.database_url).await;
     let (usable, state) = match &database {
         Ok(state) => (true, (*state).to_owned()),
         Err(error) => (false, format!("not usable: {}", line(error))),
     };
-    let warnings = warnings(&config, now);
+    let mut warnings = warnings(&config, now);
+    if usable {
+        warnings.extend(of_durability(&config.database_url).await?);
+    }
     let signs = config.checkpoints.key(&process_environment)?.is_some();
     if *json {
         let endpoints: Vec<_> = endpoints.iter().map(|endpoint| as_json(endpoint, runs(endpoint))).collect();
@@ -129,16 +132,49 @@ fn as_json(endpoint: &Endpoint, runs: bool) -> serde_json::Value {
 
 /// Looks without changing anything: a file that is not there is not made, one that is
 /// there is only read.
-fn database_state(url: &str) -> anyhow::Result<&'static str> {
+async fn database_state(url: &str) -> anyhow::Result<&'static str> {
     super::known_database(url)?;
-    match Store::inspect(url)? {
+    match Store::inspect(url).await? {
         Condition::Missing => Ok("not there yet; serve makes it"),
         Condition::Empty => Ok("empty; migrate or serve fills it"),
         Condition::Current => Ok("at this version"),
         Condition::Older => Ok("older than this version; migrate or serve brings it up"),
         Condition::Newer => anyhow::bail!("it is of a later version of Quittance"),
-        Condition::Foreign => anyhow::bail!("it holds the tables of another program; name a file of its own"),
+        Condition::Foreign => anyhow::bail!("it holds the tables of another program; name a database of its own"),
     }
+}
+
+/// What at the database would weaken the promise that what was acknowledged is not lost.
+async fn of_durability(url: &str) -> anyhow::Result<Vec<String>> {
+    Ok(Store::durability(url).await?.map_or(Vec::new(), |durability| weaknesses(&durability)))
+}
+
+fn weaknesses(durability: &Durability) -> Vec<String> {
+    let standbys = !durability.synchronous_standbys.is_empty();
+    let commit = durability.synchronous_commit.as_str();
+    let said = [
+        (
+            !standbys,
+            "one PostgreSQL without a synchronous standby: what was acknowledged is lost with its disk; set \
+             synchronous_standby_names there",
+        ),
+        (commit == "off", "synchronous_commit is off: what was acknowledged in the last moments is lost in a crash"),
+        (
+            standbys && commit == "local",
+            "synchronous_commit is local: no standby is waited for, and what was acknowledged is lost with the disk",
+        ),
+        (
+            standbys && commit == "remote_write",
+            "synchronous_commit is remote_write: what was acknowledged is lost where both machines lose power",
+        ),
+        (!durability.fsync, "fsync is off: what was acknowledged, or all of it, is lost where the machine loses power"),
+        (!durability.full_page_writes, "full_page_writes is off: a loss of power may leave a damaged database"),
+        (
+            !durability.tls && !durability.is_local,
+            "the database is on another machine and reached without TLS: add sslmode=verify-full to its URL",
+        ),
+    ];
+    said.into_iter().filter(|(is_so, _)| *is_so).map(|(_, said)| said.to_owned()).collect()
 }
 
 /// What would weaken a promise.
@@ -166,4 +202,43 @@ fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_lose_what_was_acknowledged_is_warned_of() {
+        let sound = || Durability {
+            synchronous_standbys: "*".to_owned(),
+            synchronous_commit: "on".to_owned(),
+            fsync: true,
+            full_page_writes: true,
+            tls: false,
+            is_local: true,
+        };
+        let commit = |word: &str| Durability { synchronous_commit: word.to_owned(), ..sound() };
+        let none = String::new;
+        let table: [(Durability, &[&str]); 10] = [
+            (sound(), &[]),
+            (commit("remote_apply"), &[]),
+            (Durability { tls: true, is_local: false, ..sound() }, &[]),
+            (Durability { synchronous_standbys: none(), ..sound() }, &["without a synchronous standby"]),
+            (commit("off"), &["synchronous_commit is off"]),
+            (commit("local"), &["synchronous_commit is local"]),
+            (commit("remote_write"), &["synchronous_commit is remote_write"]),
+            (Durability { fsync: false, ..sound() }, &["fsync is off"]),
+            (Durability { full_page_writes: false, ..sound() }, &["full_page_writes is off"]),
+            (
+                Durability { is_local: false, synchronous_standbys: none(), ..commit("local") },
+                &["without a synchronous standby", "without TLS"],
+            ),
+        ];
+        for (durability, expected) in table {
+            let said = weaknesses(&durability);
+            let named = said.iter().zip(expected).all(|(said, expected)| said.contains(expected));
+            assert!(named && said.len() == expected.len(), "{durability:?}: {said:?}");
+        }
+    }
 }

@@ -91,9 +91,9 @@ fn load(flags: &Flags) -> anyhow::Result<Config> {
 /// Opens the configured database, makes it where there is none, and brings it to
 /// this version.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    usable(config)?;
+    usable(config).await?;
     let named = || without_password(&config.database_url);
-    let store = Store::open(&config.database_url).await.with_context(named)?;
+    let store = Store::open_with(&config.database_url, &config.database).await.with_context(named)?;
     store.migrate().await.with_context(named)?;
     Ok(store)
 }
@@ -103,8 +103,8 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
 /// wrong folder, would be a wrong one.
 async fn open_existing(config: &Config) -> anyhow::Result<Store> {
     let named = || without_password(&config.database_url);
-    match usable(config)? {
-        Condition::Current => Store::open(&config.database_url).await.with_context(named),
+    match usable(config).await? {
+        Condition::Current => Store::open_with(&config.database_url, &config.database).await.with_context(named),
         Condition::Older => bail!(
             "{}: it is of an earlier version of Quittance; bring it to this one with `quittance migrate`",
             named()
@@ -118,19 +118,23 @@ async fn open_existing(config: &Config) -> anyhow::Result<Store> {
 }
 
 /// What is at the database's place, if it is not somebody else's.
-fn usable(config: &Config) -> anyhow::Result<Condition> {
+async fn usable(config: &Config) -> anyhow::Result<Condition> {
     known_database(&config.database_url)?;
     let named = || without_password(&config.database_url);
-    match Store::inspect(&config.database_url).with_context(named)? {
+    match Store::inspect(&config.database_url).await.with_context(named)? {
         Condition::Newer => bail!("{}: it is of a later version of Quittance", named()),
-        Condition::Foreign => bail!("{}: it holds the tables of another program; name a file of its own", named()),
+        Condition::Foreign => bail!("{}: it holds the tables of another program; name a database of its own", named()),
         condition => Ok(condition),
     }
 }
 
 fn known_database(url: &str) -> anyhow::Result<()> {
-    match url.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()) {
-        true => Ok(()),
-        false => bail!("{:?} is no database that this version knows: use sqlite:FILE", without_password(url)),
+    let is_after = |scheme: &str| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty());
+    if ["sqlite:", "postgres://", "postgresql://"].into_iter().any(is_after) {
+        return Ok(());
     }
+    bail!(
+        "{:?} is no database that Quittance knows: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE",
+        without_password(url)
+    )
 }

@@ -16,6 +16,8 @@ const FILE_DEFAULT: &str = "quittance.toml";
 #[serde(deny_unknown_fields)]
 pub struct File {
     pub database_url: Option<SecretString>,
+    #[serde(default)]
+    pub database: Database,
     pub listen: Option<String>,
     pub log: Option<String>,
     pub logging_service_url: Option<SecretString>,
@@ -39,6 +41,15 @@ pub struct File {
     pub accounts: BTreeMap<Spanned<String>, Account>,
     #[serde(default)]
     pub endpoints: Vec<Spanned<Endpoint>>,
+}
+
+/// Of PostgreSQL.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub connections: Option<Spanned<u64>>,
+    pub lanes: Option<Spanned<u64>>,
+    pub statement_timeout_seconds: Option<Spanned<u64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

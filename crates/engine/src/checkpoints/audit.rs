@@ -84,6 +84,18 @@ pub enum CheckpointFault {
     LinkReplaced { line: u64, account: AccountId, writer: String, batch: i64 },
 }
 
+/// The account, and which of its chains where it is not the first.
+struct ChainName<'a>(&'a AccountId, &'a str);
+
+impl fmt::Display for ChainName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            store::CHAIN_WRITER => write!(f, "{}", self.0),
+            writer => write!(f, "{}, writer {writer}", self.0),
+        }
+    }
+}
+
 impl fmt::Display for CheckpointFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,20 +106,21 @@ impl fmt::Display for CheckpointFault {
                     "line {line}, {account}: the checkpoint of batch {batch} was edited or signed with another key"
                 )
             }
-            Self::TailMissing { line, account, first, last, .. } if first == last => {
-                write!(f, "{account}: batch {last}, which line {line} saw, is missing at the chain's end")
+            Self::TailMissing { line, account, writer, first, last } if first == last => {
+                let chain = ChainName(account, writer);
+                write!(f, "{chain}: batch {last}, which line {line} saw, is missing at the chain's end")
             }
-            Self::TailMissing { line, account, first, last, .. } => {
-                write!(
-                    f,
-                    "{account}: batches {first} to {last} are missing at the chain's end; line {line} saw the last"
-                )
+            Self::TailMissing { line, account, writer, first, last } => {
+                let chain = ChainName(account, writer);
+                write!(f, "{chain}: batches {first} to {last} are missing at the chain's end; line {line} saw the last")
             }
-            Self::LinkMissing { line, account, batch, .. } => {
-                write!(f, "{account}: batch {batch}, which line {line} saw, is missing")
+            Self::LinkMissing { line, account, writer, batch } => {
+                let chain = ChainName(account, writer);
+                write!(f, "{chain}: batch {batch}, which line {line} saw, is missing")
             }
-            Self::LinkReplaced { line, account, batch, .. } => {
-                write!(f, "{account}: batch {batch} is another one than line {line} saw")
+            Self::LinkReplaced { line, account, writer, batch } => {
+                let chain = ChainName(account, writer);
+                write!(f, "{chain}: batch {batch} is another one than line {line} saw")
             }
         }
     }
@@ -169,7 +182,8 @@ async fn missing_links(
     writer: &str,
     links: Vec<(i64, u64)>,
 ) -> store::Result<Vec<CheckpointFault>> {
-    let head = if writer == store::CHAIN_WRITER { store.chain_head(account).await?.0 } else { 0 };
+    let heads = store.chain_heads(account).await?;
+    let head = heads.iter().find(|head| head.writer == writer).map_or(0, |head| head.number);
     let (tail, within): (Vec<_>, Vec<_>) = links.into_iter().partition(|(batch, _)| *batch > head);
     let named = || (account.clone(), writer.to_owned());
     let mut faults = Vec::new();

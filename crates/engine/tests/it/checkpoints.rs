@@ -9,8 +9,9 @@ use engine::checkpoints::{self, Chains, Checkpoint, CheckpointFault, CheckpointR
 use engine::{CheckpointKey, Engine, Witness};
 use gateways::stripe::sample::Sampler;
 use secrecy::SecretString;
+use store::ChainHead;
 
-use crate::scratch::{NOW, Scratch, about};
+use crate::it::scratch::{NOW, Scratch, about};
 
 fn key(text: &str) -> CheckpointKey {
     CheckpointKey::from_text(&SecretString::from(text)).expect("it is long enough")
@@ -20,23 +21,34 @@ fn secret() -> CheckpointKey {
     key("0123456789abcdef0123456789abcdef")
 }
 
+async fn newest(db: &Scratch) -> Option<ChainHead> {
+    db.chain_heads(&AccountId::default()).await.expect("it reads").pop()
+}
+
 /// A chain of so many links more.
 async fn went_on(db: &Scratch, links: u64) {
-    let head = db.chain_head(&AccountId::default()).await.expect("it reads").0.unsigned_abs();
+    let head = newest(db).await.map_or(0, |head| head.number.unsigned_abs());
     for number in head..head + links {
         let event = about(&mut Sampler::new(number), "payment_intent.succeeded", &format!("pi_{number}"));
         db.accepted(&[event], NOW).await;
     }
 }
 
-/// As somebody does who has the file and knows it well.
-fn remove_links_after(db: &Scratch, batch: i64) {
-    db.database()
-        .execute_batch(&format!(
-            "DELETE FROM event_body WHERE seq IN (SELECT seq FROM event WHERE batch > {batch});
-             DELETE FROM event WHERE batch > {batch}; DELETE FROM batch WHERE number > {batch};"
-        ))
-        .expect("the last ones are removed");
+/// As somebody does who has the database and knows it well.
+async fn remove_links_after(db: &Scratch, batch: i64) {
+    let removal = format!(
+        "DELETE FROM event_body WHERE seq IN (SELECT seq FROM event WHERE batch > {batch});
+         DELETE FROM event WHERE batch > {batch}; DELETE FROM batch WHERE number > {batch};"
+    );
+    db.database().execute(&removal).await;
+    if db.database().is_postgres() {
+        let heads = format!(
+            "UPDATE chain_head h SET number = b.number, hash = b.hash FROM batch b
+             WHERE b.account = h.account AND b.writer = h.writer AND b.number = {batch};
+             DELETE FROM chain_head WHERE number > {batch};"
+        );
+        db.database().execute(&heads).await;
+    }
 }
 
 async fn checked(db: &Scratch, lines: &str, key: Option<&CheckpointKey>) -> CheckpointReport {
@@ -65,7 +77,7 @@ async fn a_removed_tail_is_missed_by_who_saw_it_and_by_nobody_else() {
     let both = format!("{third}{seventh}");
     let fine = CheckpointReport { checkpoints: 2, signed: 2, ..Default::default() };
     assert_eq!(checked(&db, &both, Some(&secret())).await, fine);
-    remove_links_after(&db, 3);
+    remove_links_after(&db, 3).await;
     assert_eq!(db.verify_chain(&AccountId::default()).await.unwrap().faults, [], "what is left is sound by itself");
     assert_eq!(checked(&db, &third, Some(&secret())).await.faults, []);
     let (account, writer) = default_account();
@@ -88,7 +100,7 @@ async fn everything_removed_is_missed_too() {
     let db = Scratch::new().await;
     went_on(&db, 2).await;
     let second = line(&db, None).await;
-    remove_links_after(&db, 0);
+    remove_links_after(&db, 0).await;
     assert_eq!(db.accounts().await.unwrap(), []);
     let (account, writer) = default_account();
     let gone = CheckpointFault::TailMissing { line: 1, account, writer, first: 1, last: 2 };
@@ -103,12 +115,25 @@ async fn links_that_are_gone_from_within_are_named_one_by_one() {
         went_on(&db, 1).await;
         lines.push_str(&line(&db, None).await);
     }
-    db.tamper("DELETE FROM batch WHERE number IN (1, 3)");
+    db.tamper("DELETE FROM batch WHERE number IN (1, 3)").await;
     let missing = |line, batch| {
         let (account, writer) = default_account();
         CheckpointFault::LinkMissing { line, account, writer, batch }
     };
     assert_eq!(checked(&db, &lines, None).await.faults, [missing(1, 1), missing(3, 3)]);
+}
+
+#[tokio::test]
+async fn what_is_missed_of_another_writer_says_whose_chain_it_is() {
+    let db = Scratch::new().await;
+    went_on(&db, 3).await;
+    let other = line(&db, None).await.replace("\"writer\":\"main\"", "\"writer\":\"main-1\"");
+    let faults = checked(&db, &other, None).await.faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(
+        faults[0].to_string(),
+        "default, writer main-1: batches 1 to 3 are missing at the chain's end; line 1 saw the last"
+    );
 }
 
 #[tokio::test]
@@ -154,7 +179,7 @@ async fn unsigned_ones_are_counted_and_looked_at_all_the_same() {
     assert_eq!(checked(&db, &both, Some(&secret())).await, with_key);
     let without = CheckpointReport { checkpoints: 2, unchecked: 1, unsigned: 1, ..Default::default() };
     assert_eq!(checked(&db, &both, None).await, without);
-    remove_links_after(&db, 1);
+    remove_links_after(&db, 1).await;
     for key in [Some(secret()), None] {
         let faults = checked(&db, &unsigned, key.as_ref()).await.faults;
         assert!(matches!(faults[..], [CheckpointFault::TailMissing { first: 2, last: 2, .. }]), "{faults:?}");
@@ -233,7 +258,7 @@ async fn a_chain_that_did_not_go_on_gets_no_further_checkpoint() {
     }
     went_on(&db, 1).await;
     kept.push(witness.keep(&db, Chains::Moved, NOW).await.unwrap());
-    remove_links_after(&db, 2);
+    remove_links_after(&db, 2).await;
     kept.push(witness.keep(&db, Chains::Moved, NOW).await.unwrap());
     assert_eq!(kept, [1, 0, 1, 1, 1]);
     let text = std::fs::read_to_string(file_in(&folder)).unwrap();
@@ -279,8 +304,8 @@ async fn an_engine_that_stops_keeps_a_checkpoint_of_all_that_it_stored() {
     engine.stop().await;
     let lines = checkpoints::read(std::fs::read(file_in(&folder)).unwrap().as_slice()).unwrap();
     let Found::Checkpoint(last) = &lines.last().expect("one").found else { panic!("{lines:?}") };
-    let head = db.chain_head(&AccountId::default()).await.unwrap();
-    assert_eq!((head.0, (last.batch, last.hash.clone())), (2, head));
+    let head = newest(&db).await.expect("a chain");
+    assert_eq!((head.number, last.batch, &last.hash), (2, 2, &head.hash));
     let report = checkpoints::check(&db, &lines, Some(&secret())).await.unwrap();
     assert_eq!((report.signed, report.faults.len()), (lines.len() as u64, 0));
 }

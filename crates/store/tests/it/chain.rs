@@ -1,6 +1,6 @@
 //! The hash chain: it holds, and what was done to the database shows.
 
-use store::{CHAIN_WRITER, ChainFault, ChainReport, NewEvent};
+use store::{CHAIN_WRITER, ChainFault, ChainHead, ChainReport, NewEvent};
 
 use crate::scratch::{NOW, Scratch, account, at, succeeded, unrelated};
 
@@ -11,6 +11,7 @@ on_each!(
     whatever_is_done_to_it_is_named,
     accounts_have_chains_of_their_own,
     each_link_can_be_looked_up,
+    chains_of_several_writers_hold_each_by_itself,
 );
 
 /// Ten batches of three events; in every third a rendering of an earlier event too.
@@ -30,16 +31,25 @@ async fn report(db: &Scratch) -> ChainReport {
     db.verify_chain(&account("default")).await.unwrap()
 }
 
+async fn heads(db: &Scratch) -> Vec<ChainHead> {
+    db.chain_heads(&account("default")).await.unwrap()
+}
+
+/// The chain of those who accept one after the other.
+fn main() -> String {
+    CHAIN_WRITER.to_owned()
+}
+
 async fn an_empty_chain_holds(db: Scratch) {
     assert_eq!(report(&db).await, ChainReport::default());
-    assert_eq!(db.chain_head(&account("default")).await.unwrap(), (0, "0".repeat(64)));
+    assert_eq!(heads(&db).await, []);
 }
 
 async fn the_chain_holds_over_many_batches(db: Scratch) {
     ten_batches(&db).await;
     assert_eq!(report(&db).await, ChainReport { batches: 10, events: 33, faults: vec![] });
-    let (number, hash) = db.chain_head(&account("default")).await.unwrap();
-    assert_eq!((number, hash.len()), (10, 64), "{hash}");
+    let [ChainHead { writer, number, hash }] = &heads(&db).await[..] else { panic!("one chain") };
+    assert_eq!((writer.as_str(), *number, hash.len()), (CHAIN_WRITER, 10, 64), "{hash}");
     for number in 0..450 {
         db.accepting(&[unrelated(&format!("evt_{number}"))], at(number)).await.unwrap();
     }
@@ -61,13 +71,17 @@ async fn the_chain_does_not_mind_what_happens_to_events(db: Scratch) {
 }
 
 async fn whatever_is_done_to_it_is_named(db: Scratch) {
-    let altered = |number: i64, first_seq, last_seq| ChainFault::BatchAltered { number, first_seq, last_seq };
+    let altered =
+        |number: i64, first_seq, last_seq| ChainFault::BatchAltered { writer: main(), number, first_seq, last_seq };
+    let missing = |after| ChainFault::BatchMissing { writer: main(), after };
+    let unlinked = |number| ChainFault::BatchUnlinked { writer: main(), number };
     let of_batch = |number: i64| {
         let renders = number % 3 == 2; // An event of the batch before it.
         altered(number, if renders { number * 3 - 5 } else { number * 3 - 2 }, number * 3)
     };
     let body = |event_id: &str| ChainFault::BodyAltered { event_id: event_id.to_owned() };
-    let outside = |count, first_seq, last_seq| ChainFault::EventsUnlinked { count, first_seq, last_seq };
+    let outside =
+        |count, first_seq, last_seq| ChainFault::EventsUnlinked { writer: main(), count, first_seq, last_seq };
     let copy = |seq: i64, batch: i64| {
         format!(
             "INSERT INTO event SELECT {seq}, account, 'evt_forged', gateway, mode, connected_account, endpoint, event_type,
@@ -102,19 +116,19 @@ async fn whatever_is_done_to_it_is_named(db: Scratch) {
         (
             "a batch is gone",
             "DELETE FROM batch WHERE number = 4".to_owned(),
-            vec![ChainFault::BatchMissing { after: 3 }, ChainFault::BatchUnlinked { number: 5 }, altered(5, 10, 15)],
+            vec![missing(3), unlinked(5), altered(5, 10, 15)],
         ),
         (
             "the first batch is gone",
             "DELETE FROM batch WHERE number = 1".to_owned(),
-            vec![ChainFault::BatchMissing { after: 0 }, ChainFault::BatchUnlinked { number: 2 }, altered(2, 1, 6)],
+            vec![missing(0), unlinked(2), altered(2, 1, 6)],
         ),
         ("the last batch is gone", "DELETE FROM batch WHERE number = 10".to_owned(), vec![outside(3, 28, 30)]),
         ("all batches are gone", "DELETE FROM batch".to_owned(), vec![outside(33, 1, 30)]),
         (
             "a batch's hash",
             "UPDATE batch SET hash = zeroblob(32) WHERE number = 9".to_owned(),
-            vec![of_batch(9), ChainFault::BatchUnlinked { number: 10 }, of_batch(10)],
+            vec![of_batch(9), unlinked(10), of_batch(10)],
         ),
         (
             "a batch's time",
@@ -145,19 +159,20 @@ async fn accounts_have_chains_of_their_own(db: Scratch) {
     }
     db.tamper("DELETE FROM event WHERE account = 'a' AND event_id = 'evt_1'").await;
     let faults = db.verify_chain(&account("a")).await.unwrap().faults;
-    assert_eq!(faults, [ChainFault::BatchAltered { number: 2, first_seq: 0, last_seq: 0 }]);
+    assert_eq!(faults, [ChainFault::BatchAltered { writer: main(), number: 2, first_seq: 0, last_seq: 0 }]);
     assert_eq!(db.verify_chain(&account("b")).await.unwrap(), ChainReport { batches: 3, events: 3, faults: vec![] });
 }
 
 async fn each_link_can_be_looked_up(db: Scratch) {
-    let mut heads = Vec::new();
+    let mut seen = Vec::new();
     for number in 0..3 {
         db.accepted(&[unrelated(&format!("evt_{number}"))]).await;
-        heads.push(db.chain_head(&account("default")).await.unwrap());
+        seen.extend(heads(&db).await);
     }
     let link = async |name: &str, writer: &str, number| db.link_hash(&account(name), writer, number).await.unwrap();
-    for (number, hash) in heads {
-        assert_eq!(link("default", CHAIN_WRITER, number).await, Some(hash));
+    assert_eq!(seen.iter().map(|head| head.number).collect::<Vec<_>>(), [1, 2, 3]);
+    for ChainHead { writer, number, hash } in seen {
+        assert_eq!(link("default", &writer, number).await, Some(hash));
     }
     for (name, writer, number) in [
         ("default", CHAIN_WRITER, 0),
@@ -166,5 +181,27 @@ async fn each_link_can_be_looked_up(db: Scratch) {
         ("other", CHAIN_WRITER, 1),
     ] {
         assert_eq!(link(name, writer, number).await, None, "{name} {writer} {number}");
+    }
+}
+
+async fn chains_of_several_writers_hold_each_by_itself(db: Scratch) {
+    let mut replicas = tokio::task::JoinSet::new();
+    for replica in 0..4 {
+        let store = db.opened_again().await;
+        replicas.spawn(async move {
+            for number in 0..10 {
+                store.accept(vec![unrelated(&format!("evt_{replica}_{number}"))], NOW).await.unwrap();
+            }
+        });
+    }
+    replicas.join_all().await;
+    assert_eq!(report(&db).await, ChainReport { batches: 40, events: 40, faults: vec![] });
+    let heads = heads(&db).await;
+    assert_eq!(heads.iter().map(|head| head.number).sum::<i64>(), 40, "{heads:?}");
+    for ChainHead { writer, number, .. } in heads {
+        db.tamper(&format!("DELETE FROM event WHERE writer = '{writer}' AND batch = {number}")).await;
+        let faults = report(&db).await.faults;
+        let altered = ChainFault::BatchAltered { writer, number, first_seq: 0, last_seq: 0 };
+        assert_eq!(faults.last(), Some(&altered), "in the order of writers");
     }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use domain::money::Minor;
 use domain::{Currency, Mode, Money, PaymentStatus, ReferenceKind, Registration, Terms};
 use store::{
-    DisputeFilter, EventIdentity, EventState, Idempotency, NewEvent, NewId, NewOrder, Noun, PaymentFilter,
-    RefundFilter, Refusal, Registered,
+    DisputeFilter, Error, EventIdentity, EventState, Idempotency, NewEvent, NewId, NewOrder, Noun, PaymentFilter,
+    Place, Receipt, RefundFilter, Refusal, Registered, Settled,
 };
 
-use crate::scratch::{NOW, Scratch, account, at, delivery, dispute, refund, session, succeeded};
+use crate::scratch::{NOW, Scratch, account, at, delivery, dispute, prepare, refund, session, succeeded};
 
 on_each!(
     an_order_is_registered_once,
@@ -18,6 +18,7 @@ on_each!(
     a_key_is_remembered_for_a_day,
     what_is_refused_leaves_nothing_behind,
     what_came_early_joins_what_is_registered,
+    what_came_early_is_left_to_whoever_applies_it,
     a_payment_waits_for_an_outside_site,
     a_held_payment_is_released,
     registrations_are_read_in_pages,
@@ -168,8 +169,9 @@ async fn a_key_is_remembered_for_a_day(db: Scratch) {
         let key = Idempotency::of(format!("new {number}"), &[]);
         db.register_order(&default, order(&format!("n{number}")), Some(key), at(2 * day)).await.unwrap().unwrap();
     }
-    assert_eq!(db.value("SELECT count(*) FROM idempotency_key WHERE key NOT LIKE 'new %'").await, "0");
-    assert_eq!(db.value("SELECT count(*) FROM idempotency_key").await, "20");
+    let left = "SELECT account, count(*) FROM idempotency_key GROUP BY account ORDER BY account";
+    assert_eq!(db.rows(left).await, [["default", "20"], ["shop", "1"]], "an account's own go");
+    assert_eq!(db.value("SELECT count(*) FROM idempotency_key WHERE key LIKE 'new %'").await, "20");
 }
 
 async fn what_is_refused_leaves_nothing_behind(db: Scratch) {
@@ -213,6 +215,35 @@ async fn what_came_early_joins_what_is_registered(db: Scratch) {
     let dump = db.dump().await;
     assert_eq!(registering(&db, "77", known_as("pi_1")).await, before("77"));
     assert_eq!(db.dump().await, dump);
+}
+
+/// It came once more, and another replica has it just now: on PostgreSQL nothing is
+/// registered before that one is done with it or lets it go.
+async fn what_came_early_is_left_to_whoever_applies_it(db: Scratch) {
+    let early = [rejecting(succeeded("evt_1", "pi_1", ""))];
+    db.lived_through(&early).await;
+    with_order(&db).await;
+    assert_eq!(db.accepted(&early).await, [Receipt::Again]);
+    let (other, default) = (db.opened_again().await, account("default"));
+    let claimed = other.claim(&default, Place::START, at(3600), 9).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let register = || {
+        let id = NewId::Given("77".to_owned());
+        db.register_payment(&default, id, known_as("pi_1"), None, NOW)
+    };
+    if db.is_postgres() {
+        let before = db.dump().await;
+        let error = register().await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+        assert_eq!(db.dump().await, before);
+    }
+    let batch = claimed.iter().map(prepare).collect();
+    let (registered, settled) = tokio::join!(register(), other.apply(&default, batch, at(3600)));
+    assert_eq!(registered.unwrap(), new("77"));
+    assert!(matches!(settled.unwrap()[..], [Settled::Done(_)]));
+    assert_eq!(status(&db, "77").await, PaymentStatus::Paid);
+    assert_eq!(db.value("SELECT state FROM webhook_events").await, "applied");
+    assert_eq!(db.list_payments(&PaymentFilter::default(), 9).await.unwrap().len(), 1);
 }
 
 async fn a_payment_waits_for_an_outside_site(db: Scratch) {

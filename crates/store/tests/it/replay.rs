@@ -68,11 +68,12 @@ async fn a_replay_keeps_to_its_filter(db: Scratch) {
 
 async fn a_replay_leaves_out_what_has_no_body(db: Scratch) {
     db.lived_through(&[unrelated("evt_1"), unrelated("evt_2")]).await;
-    db.tamper("DELETE FROM event_body WHERE seq = 1").await;
+    let (first, second) = (db.seq_of("evt_1").await, db.seq_of("evt_2").await);
+    assert_eq!(db.tamper(&format!("DELETE FROM event_body WHERE seq = {first}")).await, 1);
     assert_eq!(db.count_replayable(&EventFilter::default()).await.unwrap(), 1);
-    assert!(!db.replay_event(&account("default"), 1, NOW).await.unwrap());
+    assert!(!db.replay_event(&account("default"), first, NOW).await.unwrap());
     assert_eq!(db.replay_events(&EventFilter::default(), NOW).await.unwrap(), 1);
-    assert_eq!(db.events_to_apply(&account("default"), &[1, 2]).await.unwrap().len(), 1);
+    assert_eq!(db.events_to_apply(&account("default"), &[first, second]).await.unwrap().len(), 1);
 }
 
 async fn a_filter_is_narrow_when_it_says_which(db: Scratch) {

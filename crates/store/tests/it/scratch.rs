@@ -4,18 +4,22 @@ use std::ops::Deref;
 
 use domain::lattice::Join;
 use domain::{AccountId, Mode, Timestamp};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, Connection, Row};
 use store::{Claimed, NewEvent, Prepared, Receipt, Settled, Store};
-use tempfile::TempDir;
+use testdb::Database;
 
-/// Runs each test on every database. PostgreSQL will be one more line.
+/// Runs each test on every database.
 macro_rules! on_each {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test]
             async fn $test() {
                 super::$test($crate::scratch::Scratch::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::scratch::Scratch::postgres().await).await;
             })+
         }
     };
@@ -29,10 +33,10 @@ pub const fn at(seconds: i64) -> Timestamp {
     NOW.plus_micros(seconds * 1_000_000)
 }
 
-/// A migrated store, and a second connection to its database for what only SQL can do.
+/// A migrated store, and its database for what only SQL can do.
 pub struct Scratch {
     store: Store,
-    directory: TempDir,
+    database: Database,
 }
 
 impl Deref for Scratch {
@@ -45,59 +49,64 @@ impl Deref for Scratch {
 
 impl Scratch {
     pub async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = Store::open(&url_in(&directory)).await.expect("it opens");
-        store.migrate().await.expect("it migrates");
-        Self { store, directory }
+        Self::on(Database::sqlite().await).await
     }
 
-    pub fn url(&self) -> String {
-        url_in(&self.directory)
+    pub async fn postgres() -> Self {
+        Self::on(Database::postgres().await).await
+    }
+
+    async fn on(database: Database) -> Self {
+        let store = Store::open(database.url()).await.expect("it opens");
+        store.migrate().await.expect("it migrates");
+        Self { store, database }
+    }
+
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Another database, with nothing in it.
+    pub async fn empty_of_its_kind(&self) -> Database {
+        if self.is_postgres() { Database::postgres().await } else { Database::sqlite().await }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.database.is_postgres()
     }
 
     /// The same database as another process sees it.
     pub async fn opened_again(&self) -> Store {
-        Store::open(&self.url()).await.expect("it opens again")
+        Store::open(self.database.url()).await.expect("it opens again")
     }
 
-    async fn connection(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.directory.path().join("store.db")).foreign_keys(false);
-        SqliteConnection::connect_with(&options).await.expect("a second connection")
-    }
-
-    /// Runs a statement as somebody would who has the file. Returns the rows it changed.
+    /// Runs a statement as somebody would who has the database. Returns how many rows it
+    /// changed.
     pub async fn tamper(&self, sql: &str) -> u64 {
-        self.try_tamper(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.database.execute(sql).await
     }
 
     /// As [`Self::tamper`], or what the database says against it.
     pub async fn try_tamper(&self, sql: &str) -> Result<u64, String> {
-        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        let done = query.execute(&mut self.connection().await).await;
-        done.map(|done| done.rows_affected()).map_err(|error| error.to_string())
+        self.database.try_execute(sql).await
     }
 
-    /// What a query returns, each value as text; null is `NULL`.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
-        let rows = query.fetch_all(&mut self.connection().await).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        rows.iter().map(|row| (0..row.len()).map(|column| text_of(row, column)).collect()).collect()
+        self.database.rows(sql).await
     }
 
     pub async fn value(&self, sql: &str) -> String {
-        let rows = self.rows(sql).await;
-        assert_eq!((rows.len(), rows.first().map(Vec::len)), (1, Some(1)), "one value: {sql}");
-        rows[0][0].clone()
+        self.database.value(sql).await
     }
 
-    /// Everything that the database holds, to compare it with later.
     pub async fn dump(&self) -> Vec<(String, Vec<Vec<String>>)> {
-        let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
-        let mut dump = Vec::new();
-        for table in self.rows(tables).await {
-            dump.push((table[0].clone(), self.rows(&format!("SELECT * FROM {} ORDER BY 1, 2", table[0])).await));
-        }
-        dump
+        self.database.dump().await
+    }
+
+    /// The number of an event.
+    pub async fn seq_of(&self, event_id: &str) -> i64 {
+        let sql = format!("SELECT seq FROM event WHERE event_id = '{event_id}'");
+        self.value(&sql).await.parse().expect("a number")
     }
 
     pub async fn accepted(&self, batch: &[NewEvent]) -> Vec<Receipt> {
@@ -125,15 +134,6 @@ impl Scratch {
             self.applied(at(3600)).await;
         }
     }
-}
-
-fn url_in(directory: &TempDir) -> String {
-    format!("sqlite:{}", directory.path().join("store.db").display())
-}
-
-fn text_of(row: &sqlx::sqlite::SqliteRow, column: usize) -> String {
-    let as_text = row.try_get_unchecked::<Option<String>, _>(column).map(|text| text.unwrap_or("NULL".to_owned()));
-    as_text.unwrap_or_else(|_| format!("{:?}", row.get_unchecked::<Vec<u8>, _>(column)))
 }
 
 /// What a claimed event states, all of its renderings together.
@@ -231,29 +231,4 @@ pub fn dispute(event_id: &str, id: &str, charge: &str, intent: &str) -> NewEvent
             "balance_transactions":[{{"id":"txn_1","net":-3499,"currency":"usd"}}]}}}}}}"#
     );
     delivery(event_id, "charge.dispute.created", body)
-}
-
-/// Somebody else's open transaction.
-pub struct Locked(SqliteConnection);
-
-impl Scratch {
-    pub async fn locked(&self) -> Locked {
-        let mut connection = self.connection().await;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock is free");
-        Locked(connection)
-    }
-
-    /// Somebody has a read transaction open.
-    pub async fn reading(&self) -> Locked {
-        let mut connection = self.connection().await;
-        sqlx::query("BEGIN").execute(&mut connection).await.expect("it begins");
-        sqlx::query("SELECT count(*) FROM event").fetch_all(&mut connection).await.expect("it reads");
-        Locked(connection)
-    }
-}
-
-impl Locked {
-    pub async fn release(mut self) {
-        sqlx::query("ROLLBACK").execute(&mut self.0).await.expect("it rolls back");
-    }
 }

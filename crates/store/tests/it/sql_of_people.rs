@@ -1,4 +1,4 @@
-//! The SQL that people run against the tables: SPEC.md's, as its SQLite twins.
+//! The SQL that people run against the tables: SPEC.md's as it stands, and its SQLite twins.
 
 use domain::Timestamp;
 use store::{Attempt, NewEvent};
@@ -14,15 +14,26 @@ on_each!(
 
 const RATE: &str = "SELECT COUNT(*) AS total, SUM(CASE WHEN processed THEN 1 ELSE 0 END) AS successful,
        ROUND(100.0 * SUM(CASE WHEN processed THEN 1 ELSE 0 END) / COUNT(*), 2) AS success_rate
-FROM webhook_events WHERE created_at > datetime('now', '-24 hours')";
+FROM webhook_events WHERE created_at > NOW() - INTERVAL '24 hours'";
+/// How it says the same on SQLite.
+const DAY_AGO: [(&str, &str); 1] = [("NOW() - INTERVAL '24 hours'", "datetime('now', '-24 hours')")];
 const NEWEST: &str =
     "SELECT event_type, processed, created_at, processed_at FROM webhook_events ORDER BY created_at DESC LIMIT 10";
 const TROUBLED: &str = "SELECT event_type, error_message, created_at FROM webhook_events
 WHERE processed = false AND error_message IS NOT NULL ORDER BY created_at DESC";
 const BY_PAYLOAD: &str = "SELECT * FROM webhook_events WHERE payload->>'type' = 'payment_intent.succeeded'";
 
+/// The statement as the database takes it.
+fn in_dialect(db: &Scratch, sql: &str) -> String {
+    match db.is_postgres() {
+        true => sql.to_owned(),
+        false => DAY_AGO.iter().fold(sql.to_owned(), |sql, (postgres, sqlite)| sql.replace(postgres, sqlite)),
+    }
+}
+
 async fn database_now(db: &Scratch) -> Timestamp {
-    Timestamp::from_seconds(db.value("SELECT unixepoch()").await.parse().unwrap())
+    let sql = if db.is_postgres() { "SELECT extract(epoch FROM now())::bigint" } else { "SELECT unixepoch()" };
+    Timestamp::from_seconds(db.value(sql).await.parse().unwrap())
 }
 
 fn received(mut event: NewEvent, at: Timestamp) -> NewEvent {
@@ -48,7 +59,7 @@ async fn the_monitoring_statements_give_right_numbers(db: Scratch) {
     let sound: Vec<_> = batch.into_iter().filter(|event| event.seq != attempt.seq).collect();
     db.apply(&account("default"), sound.clone(), now).await.unwrap();
 
-    assert_eq!(db.rows(RATE).await, [["3", "2", "66.67"]]);
+    assert_eq!(db.rows(&in_dialect(&db, RATE)).await, [["3", "2", "66.67"]]);
     let newest = db.rows(NEWEST).await;
     let told: Vec<_> = newest.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
     let expected = [
@@ -71,7 +82,8 @@ async fn the_monitoring_statements_give_right_numbers(db: Scratch) {
 }
 
 async fn times_compare_with_those_of_the_database(db: Scratch) {
-    let second = |seconds: i64| format!("datetime({}, 'unixepoch')", at(seconds).seconds());
+    let (function, units) = if db.is_postgres() { ("to_timestamp", "") } else { ("datetime", ", 'unixepoch'") };
+    let second = |seconds: i64| format!("{function}({}{units})", at(seconds).seconds());
     db.accepted(&[received(succeeded("evt_1", "pi_1", "6735"), at(10).plus_micros(7))]).await;
     db.applied(at(20)).await;
     db.accepted(&[received(refund("evt_2", "re_1", "ch_1", "pi_1", 500), at(30))]).await;
@@ -89,9 +101,8 @@ async fn times_compare_with_those_of_the_database(db: Scratch) {
     ];
     for (column, from, seconds) in columns {
         let (before, after) = (second(seconds - 1), second(seconds + 1));
-        let sql =
-            format!("SELECT {column} > {before}, {column} < {after}, julianday({column}) IS NOT NULL FROM {from}");
-        assert_eq!(db.rows(&sql).await, [["1", "1", "1"]], "{column} of {from}");
+        let sql = format!("SELECT {column} > {before}, {column} < {after} FROM {from}");
+        assert_eq!(db.rows(&sql).await, [["1", "1"]], "{column} of {from}");
     }
     assert_eq!(db.value("SELECT updated_at FROM payments").await, "2025-11-20 16:00:40.999999");
     assert_eq!(db.value("SELECT min(created_at) FROM webhook_events").await, "2025-11-20 16:00:10.000007");
@@ -125,7 +136,11 @@ async fn hostile_payloads_break_no_statement(db: Scratch) {
     }
     assert!(taken >= 6, "most of it is an event");
     db.applied(NOW).await;
-    assert_eq!(db.rows(BY_PAYLOAD).await.len(), taken);
+    let unheld = "SELECT event_id FROM webhook_events WHERE payload IS NULL ORDER BY event_id";
+    let unheld: Vec<String> = db.rows(unheld).await.into_iter().flatten().collect();
+    // What PostgreSQL's jsonb cannot hold is kept, and its payload null.
+    assert_eq!(unheld, if db.is_postgres() { vec!["evt_1", "evt_2"] } else { Vec::new() });
+    assert_eq!(db.rows(BY_PAYLOAD).await.len(), taken - unheld.len());
     assert_eq!(db.rows(NEWEST).await.len(), taken);
 }
 

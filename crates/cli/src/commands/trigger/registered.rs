@@ -17,7 +17,7 @@ const LOOKED_THROUGH_MAX: u32 = 1_000;
 /// triggered may concern a server elsewhere.
 pub async fn money(args: &Args, flags: &Flags) -> Option<Money> {
     let config = Config::load_for_database(flags, &process_environment).ok()?;
-    if !matches!(usable(&config), Ok(Condition::Current)) {
+    if !matches!(usable(&config).await, Ok(Condition::Current)) {
         return None;
     }
     let store = open_existing(&config).await.ok()?;
