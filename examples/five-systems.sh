@@ -5,6 +5,7 @@
 #
 #   cargo build --release && examples/five-systems.sh
 #   QUITTANCE=/usr/local/bin/quittance examples/five-systems.sh
+#   examples/five-systems.sh postgres://me:password@127.0.0.1/an_empty_database
 set -eu
 
 quittance=${QUITTANCE:-$(dirname "$0")/../target/release/quittance}
@@ -20,7 +21,7 @@ finish() {
 }
 trap finish EXIT INT TERM
 
-export DATABASE_URL="sqlite:$scratch/quittance.db" QUITTANCE_LOG=warn
+export DATABASE_URL="${1:-sqlite:$scratch/quittance.db}" QUITTANCE_LOG=warn
 export STRIPE_WEBHOOK_SECRET="whsec_of_the_example" WEBHOOK_SECRET="generic_secret_of_the_example"
 export PAYMENT_API_KEY="api_key_of_the_example"
 cd "$scratch" # Where no quittance.toml is.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::ensure;
+use gateways::stripe::sample::Life;
 
 use crate::quittance::{Event, Payment};
 use crate::requests::Requests;
@@ -47,11 +48,16 @@ pub fn applied(requests: &Requests, events: &[Event]) -> anyhow::Result<()> {
 /// # Errors
 /// When it is not so.
 pub fn payments(requests: &Requests, payments: &[Payment]) -> anyhow::Result<()> {
+    none("payments are not what their events say", wrong_payments(requests.lives(), payments).into_iter())
+}
+
+/// The payments of these lives that are missing, there twice, or not as their life ended; says how not.
+pub fn wrong_payments<'a>(lives: impl IntoIterator<Item = &'a Life>, payments: &[Payment]) -> Vec<String> {
     let mut by_intent: HashMap<&str, Vec<&Payment>> = HashMap::new();
     for payment in payments {
         by_intent.entry(payment.gateway_transaction_id.as_deref().unwrap_or_default()).or_default().push(payment);
     }
-    let wrong = requests.lives().iter().filter_map(|life| {
+    let wrong = lives.into_iter().filter_map(|life| {
         let expected = Payment {
             gateway_transaction_id: Some(life.payment_intent.clone()),
             status: life.expected.to_string(),
@@ -62,7 +68,7 @@ pub fn payments(requests: &Requests, payments: &[Payment]) -> anyhow::Result<()>
         let found = by_intent.get(life.payment_intent.as_str()).map_or(&[][..], Vec::as_slice);
         (found != [&expected]).then(|| format!("{:?}: expected {expected:?}, found {found:?}", life.kind))
     });
-    none("payments are not what their events say", wrong)
+    wrong.collect()
 }
 
 fn none<T: std::fmt::Debug>(what: &str, offenders: impl Iterator<Item = T>) -> anyhow::Result<()> {

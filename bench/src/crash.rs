@@ -33,8 +33,10 @@ const RESEND_MAX: Duration = Duration::from_secs(60);
 pub struct Plan {
     /// The `quittance` binary.
     pub binary: PathBuf,
-    /// A directory for scratch databases; they are removed, but for a failing round's.
+    /// A directory for logs and SQLite's files; they are removed, but for a failing round's.
     pub scratch: PathBuf,
+    /// Each round on a new database of the server in `QUITTANCE_POSTGRES`, not on a file.
+    pub postgres: bool,
     pub rounds: u32,
     /// Events a round.
     pub events: usize,
@@ -107,6 +109,11 @@ fn round(plan: &Plan, number: u32, seed: u64, directory: &Path) -> anyhow::Resul
     random.shuffle(&mut order);
 
     let quittance = Quittance::new(&plan.binary, directory, "warn");
+    let database = plan.postgres.then(|| testdb::wait(testdb::Database::postgres()));
+    let quittance = match &database {
+        Some(database) => quittance.on(database.url()),
+        None => quittance,
+    };
     let mut server = quittance.serve()?;
     let key = quittance.read_key()?;
     let mut ledger = vec![false; plan.events];

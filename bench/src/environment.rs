@@ -29,6 +29,28 @@ pub struct Environment {
     pub disk_sync_micros: f64,
 }
 
+impl Environment {
+    /// All of it but the time, in one sentence.
+    pub fn line(&self) -> String {
+        format!(
+            "Revision {}, {}, {} CPUs ({}), {} GB, Linux {}, {}; 4 KiB append + fdatasync {:.0} µs.",
+            self.revision,
+            self.rustc,
+            self.cpus,
+            self.cpu_model,
+            self.memory_gb,
+            self.kernel,
+            self.filesystem,
+            self.disk_sync_micros,
+        )
+    }
+
+    /// What files about it are called: the time, without what file names do not have.
+    pub fn stem(&self) -> String {
+        self.at.chars().filter(char::is_ascii_alphanumeric).collect()
+    }
+}
+
 /// # Errors
 /// When the scratch directory cannot be written.
 pub fn here(scratch: &Path) -> std::io::Result<Environment> {
@@ -59,7 +81,7 @@ fn revision() -> String {
     if changed.is_empty() || changed == "unknown" { revision } else { format!("{revision}+changes") }
 }
 
-fn said(command: &mut Command) -> String {
+pub(crate) fn said(command: &mut Command) -> String {
     match command.output() {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => "unknown".to_owned(),

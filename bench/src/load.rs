@@ -51,6 +51,8 @@ pub enum Amount {
     Each(Vec<u32>),
     /// All requests, over and over, for this long.
     For(Duration),
+    /// As `Each`, but none is begun after this long.
+    Within(Vec<u32>, Duration),
 }
 
 /// What came of a run.
@@ -68,6 +70,8 @@ pub struct Report {
     pub connections_lost: usize,
     /// Of acknowledged requests, in microseconds.
     pub latency: Histogram<u64>,
+    /// Of answers other than a 2xx, in microseconds.
+    pub latency_refused: Histogram<u64>,
     /// Processor time that the generator itself took.
     pub own_cpu: Option<Duration>,
 }
@@ -153,6 +157,7 @@ impl<'a> Run<'a> {
                 unanswered: Vec::new(),
                 connections_lost: 0,
                 latency: Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).map_err(io::Error::other)?,
+                latency_refused: Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).map_err(io::Error::other)?,
                 own_cpu: None,
             },
         })
@@ -216,7 +221,10 @@ impl<'a> Run<'a> {
     /// The request to send next, if any is left.
     fn next_index(&self) -> Option<u32> {
         match &self.plan.amount {
-            Amount::Each(indices) => indices.get(usize::try_from(self.sent).ok()?).copied(),
+            Amount::Within(_, duration) if self.started.elapsed() >= *duration => None,
+            Amount::Each(indices) | Amount::Within(indices, _) => {
+                indices.get(usize::try_from(self.sent).ok()?).copied()
+            }
             Amount::For(duration) => {
                 let index = self.sent.checked_rem(self.requests.len() as u64)?;
                 (self.started.elapsed() < *duration).then_some(u32::try_from(index).ok()?)
@@ -299,11 +307,14 @@ impl<'a> Run<'a> {
 
     fn record(&mut self, done: &UnderWay, status: u16, now: Instant) {
         *self.report.by_status.entry(status).or_default() += 1;
-        if (200..300).contains(&status) {
+        let micros = u64::try_from(now.duration_since(done.since).as_micros()).unwrap_or(u64::MAX);
+        let latency = if (200..300).contains(&status) {
             self.report.acknowledged.push(done.index);
-            let micros = u64::try_from(now.duration_since(done.since).as_micros()).unwrap_or(u64::MAX);
-            self.report.latency.saturating_record(micros.max(1));
-        }
+            &mut self.report.latency
+        } else {
+            &mut self.report.latency_refused
+        };
+        latency.saturating_record(micros.max(1));
     }
 
     fn lose(&mut self, number: usize) {

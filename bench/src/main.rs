@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::ensure;
+use bench::faults::{self, Fault};
 use bench::load::{self, Amount, Pace};
+use bench::peers::{self, System};
 use bench::requests::{Requests, SECRET};
 use bench::{ceiling, compare, crash, now_seconds};
 use clap::{Args, Parser, Subcommand};
@@ -34,8 +36,12 @@ enum What {
     Load(Load),
     /// Measure the ceiling and Quittance in turn, and write the results.
     Compare(Compare),
+    /// Measure Quittance and what other people write, in turn, on one PostgreSQL.
+    Peers(Peers),
     /// Kill Quittance under load, over and over, and look for what was lost.
     Soak(Soak),
+    /// Have go wrong under load what goes wrong in production, and look for what was lost.
+    Faults(Faults),
 }
 
 #[derive(Args)]
@@ -88,6 +94,54 @@ struct Compare {
 }
 
 #[derive(Args)]
+struct Peers {
+    /// The `quittance` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// The peers, installed.
+    #[arg(long)]
+    peers: PathBuf,
+    /// A superuser's URL of the PostgreSQL that all are measured on.
+    #[arg(long)]
+    postgres: String,
+    /// Where logs are written.
+    #[arg(long)]
+    scratch: PathBuf,
+    /// Where the results are written.
+    #[arg(long)]
+    results: PathBuf,
+    /// Measure only these, by name.
+    #[arg(long, value_delimiter = ',', value_parser = system)]
+    only: Vec<System>,
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// At most, each round.
+    #[arg(long, default_value_t = 120_000)]
+    events: usize,
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    /// Of sending events to each system, each round.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Before that.
+    #[arg(long, default_value_t = 2)]
+    warm_up_seconds: u64,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Quittance's `QUITTANCE_LOG`.
+    #[arg(long, default_value = "warn")]
+    log_level: String,
+}
+
+fn system(name: &str) -> Result<System, String> {
+    let names = System::ALL.map(System::name);
+    System::ALL
+        .into_iter()
+        .find(|system| system.name() == name)
+        .ok_or_else(|| format!("there are {}", names.join(", ")))
+}
+
+#[derive(Args)]
 struct Soak {
     /// The `quittance` binary.
     #[arg(long)]
@@ -104,6 +158,41 @@ struct Soak {
     connections: usize,
     #[arg(long)]
     seed: Option<u64>,
+    /// On the server in `QUITTANCE_POSTGRES`, a database a round, instead of on SQLite.
+    #[arg(long)]
+    postgres: bool,
+}
+
+#[derive(Args)]
+struct Faults {
+    /// The `quittance` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Where SQLite files and logs are put.
+    #[arg(long)]
+    scratch: PathBuf,
+    /// Where the results are written.
+    #[arg(long)]
+    results: PathBuf,
+    /// Only these, by name.
+    #[arg(long, value_delimiter = ',', value_parser = fault)]
+    only: Vec<Fault>,
+    /// How long the load of each would take without a fault.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Events a second, to all servers together.
+    #[arg(long, default_value_t = 1_500.0)]
+    rate: f64,
+    /// To each server.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+fn fault(name: &str) -> Result<Fault, String> {
+    let names = Fault::ALL.map(Fault::name);
+    Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("there are {}", names.join(", ")))
 }
 
 fn main() -> ExitCode {
@@ -123,7 +212,9 @@ fn run(command: What) -> anyhow::Result<()> {
         }
         What::Load(arguments) => load(&arguments),
         What::Compare(arguments) => compare(arguments),
+        What::Peers(arguments) => peers(arguments),
         What::Soak(arguments) => soak(arguments),
+        What::Faults(arguments) => faults(arguments),
     }
 }
 
@@ -167,9 +258,39 @@ fn compare(arguments: Compare) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn peers(arguments: Peers) -> anyhow::Result<()> {
+    let plan = peers::Plan {
+        programs: peers::Programs {
+            quittance: arguments.binary.canonicalize()?,
+            peers: arguments.peers.canonicalize()?,
+            log_level: arguments.log_level,
+        },
+        postgres_url: arguments.postgres,
+        scratch: std::path::absolute(arguments.scratch)?,
+        systems: if arguments.only.is_empty() { System::ALL.to_vec() } else { arguments.only },
+        rounds: arguments.rounds,
+        events: arguments.events,
+        connections: arguments.connections,
+        duration: Duration::from_secs(arguments.seconds),
+        warm_up: Duration::from_secs(arguments.warm_up_seconds),
+        seed: arguments.seed,
+    };
+    let results = peers::run(&plan, &mut |line| eprintln!("{line}"))?;
+    let path = results.write(&arguments.results)?;
+    println!("{}", results.markdown());
+    eprintln!("written to {}", path.display());
+    if !results.reached_all() {
+        eprintln!("a target was missed");
+    }
+    Ok(())
+}
+
 fn soak(arguments: Soak) -> anyhow::Result<()> {
+    let is_there = std::env::var_os(xtask::postgres::URL_VARIABLE).is_some_and(|url| !url.is_empty());
+    ensure!(!arguments.postgres || is_there, "set {} as `cargo xtask postgres` says", xtask::postgres::URL_VARIABLE);
     let plan = crash::Plan {
         binary: arguments.binary.canonicalize()?,
+        postgres: arguments.postgres,
         scratch: std::path::absolute(arguments.scratch)?,
         rounds: arguments.rounds,
         events: arguments.events,
@@ -184,5 +305,24 @@ fn soak(arguments: Soak) -> anyhow::Result<()> {
         println!("{round}");
     })?;
     println!("soak: {kills} kills, {events} events, nothing lost, nothing twice");
+    Ok(())
+}
+
+fn faults(arguments: Faults) -> anyhow::Result<()> {
+    let plan = faults::Plan {
+        binary: arguments.binary.canonicalize()?,
+        scratch: std::path::absolute(arguments.scratch)?,
+        faults: if arguments.only.is_empty() { Fault::ALL.to_vec() } else { arguments.only },
+        duration: Duration::from_secs(arguments.seconds),
+        per_second: arguments.rate,
+        connections: arguments.connections,
+        seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..)),
+        postgres: xtask::postgres::Settings::durable(),
+    };
+    let results = faults::run(&plan, &mut |line| eprintln!("{line}"))?;
+    let path = results.write(&arguments.results)?;
+    println!("{}", results.markdown());
+    eprintln!("written to {}", path.display());
+    ensure!(results.held(), "not everything was withstood");
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A server that does not say within this time that it listens has failed.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -73,6 +74,19 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Asks it to end, with SIGTERM, and waits until it has: a server of several
+    /// processes ends them all. After `wait_max` it is killed.
+    pub fn end(&mut self, wait_max: Duration) {
+        let deadline = Instant::now() + wait_max;
+        if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM); // It may have ended already.
+        }
+        while self.runs() && Instant::now() < deadline {
+            pause();
+        }
+        self.kill();
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -111,6 +125,12 @@ pub fn cpu_of_this_thread() -> Option<Duration> {
     cpu_of(&std::fs::read_to_string("/proc/thread-self/stat").ok()?)
 }
 
+/// Processor time that all programs of this machine took so far; `None` where there is
+/// no `/proc`.
+pub fn cpu_of_this_machine() -> Option<Duration> {
+    busy_of(&std::fs::read_to_string("/proc/stat").ok()?)
+}
+
 fn memory_of(status: &str) -> Option<Memory> {
     let kilobytes = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -125,6 +145,15 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND))
+}
+
+/// The first line: user, nice, system, idle, waiting for disks, interrupts, soft interrupts.
+fn busy_of(stat: &str) -> Option<Duration> {
+    let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    let (user, nice, system, _idle, _waiting, hard, soft) =
+        (next()?, next()?, next()?, next()?, next()?, next()?, next()?);
+    Some(Duration::from_millis((user + nice + system + hard + soft) * 1_000 / TICKS_PER_SECOND))
 }
 
 /// Waits a little between two looks at something outside this process: seldom enough
@@ -148,6 +177,25 @@ mod tests {
     fn processor_time_is_read_behind_any_name() {
         let stat = "42 (a ) name) S 1 42 42 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 4 0 1 2 3";
         assert_eq!(cpu_of(stat), Some(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn a_machine_that_waits_is_not_busy() {
+        let stat = "cpu  100 10 50 9000 800 30 10 7 0 0\ncpu0 50 5 25 4500 400 15 5 3 0 0\n";
+        assert_eq!(busy_of(stat), Some(Duration::from_secs(2)));
+        assert_eq!(busy_of(""), None);
+    }
+
+    #[test]
+    fn a_server_is_asked_to_end_before_it_is_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let ended = directory.path().join("ended");
+        let script = "trap 'touch \"$ENDED\"; exit' TERM; echo listening on http://127.0.0.1:1; while :; do :; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).env("ENDED", &ended);
+        let mut server = Server::start(&mut command, &directory.path().join("log")).unwrap();
+        server.end(Duration::from_secs(20));
+        assert!(ended.exists() && !server.runs());
     }
 
     #[test]

@@ -20,11 +20,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The API's own limit on a page.
 const PAGE_LEN: usize = 200;
 
-/// A `quittance` binary with a directory and a SQLite database of its own.
+/// A `quittance` binary with a directory and a database of its own.
 #[derive(Clone, Debug)]
 pub struct Quittance {
     binary: PathBuf,
     directory: PathBuf,
+    database_url: String,
     log_level: String,
 }
 
@@ -32,6 +33,8 @@ pub struct Quittance {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Health {
     pub status: String,
+    /// Unless it is `ok`, the rest is not known.
+    pub database: String,
     pub backlog: u64,
 }
 
@@ -69,9 +72,20 @@ pub struct Payment {
 }
 
 impl Quittance {
-    /// `directory` exists and is empty, or is that of an earlier run.
+    /// On a SQLite file in `directory`, which exists and is empty, or is that of an earlier run.
     pub fn new(binary: &Path, directory: &Path, log_level: &str) -> Self {
-        Self { binary: binary.to_owned(), directory: directory.to_owned(), log_level: log_level.to_owned() }
+        Self {
+            binary: binary.to_owned(),
+            directory: directory.to_owned(),
+            database_url: format!("sqlite:{}", directory.join("quittance.db").display()),
+            log_level: log_level.to_owned(),
+        }
+    }
+
+    /// The same on another database.
+    pub fn on(mut self, database_url: &str) -> Self {
+        database_url.clone_into(&mut self.database_url);
+        self
     }
 
     /// A command of the binary, on this database and in this directory, so that no
@@ -81,7 +95,7 @@ impl Quittance {
         command
             .args(arguments)
             .current_dir(&self.directory)
-            .env("DATABASE_URL", format!("sqlite:{}", self.directory.join("quittance.db").display()))
+            .env("DATABASE_URL", &self.database_url)
             .env("STRIPE_WEBHOOK_SECRET", SECRET)
             .env("QUITTANCE_LOG", &self.log_level);
         for name in ["QUITTANCE_LISTEN", "PORT", "STRIPE_SECRET_KEY", "LOGGING_SERVICE_URL"] {
@@ -143,12 +157,12 @@ pub fn health(address: SocketAddr) -> anyhow::Result<Health> {
 pub fn wait_until_applied(address: SocketAddr, wait_max: Duration) -> anyhow::Result<()> {
     let deadline = Instant::now() + wait_max;
     loop {
-        let backlog = health(address)?.backlog;
-        if backlog == 0 {
+        let Health { database, backlog, .. } = health(address)?;
+        if database == "ok" && backlog == 0 {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("{backlog} events are still not applied after {wait_max:?}");
+            bail!("{backlog} events are still not applied after {wait_max:?} (database {database})");
         }
         std::thread::park_timeout(LOOK_EVERY);
     }
@@ -212,6 +226,20 @@ pub fn get(address: SocketAddr, path: &str, key: Option<&str>) -> anyhow::Result
 /// # Errors
 /// When there is no whole reply in time.
 pub fn send(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+    let (reply, bytes) = exchange(address, request)?;
+    Ok((reply.status, bytes[reply.head_len..reply.len].to_vec()))
+}
+
+/// As [`send`]: the reply's first line and headers.
+///
+/// # Errors
+/// As [`send`].
+pub fn head_of_reply(address: SocketAddr, request: &[u8]) -> anyhow::Result<String> {
+    let (reply, bytes) = exchange(address, request)?;
+    Ok(String::from_utf8_lossy(&bytes[..reply.head_len]).into_owned())
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> anyhow::Result<(reply::Reply, Vec<u8>)> {
     let mut stream = TcpStream::connect_timeout(&address, REQUEST_MAX)?;
     stream.set_read_timeout(Some(REQUEST_MAX))?;
     stream.write_all(request)?;
@@ -219,7 +247,7 @@ pub fn send(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, Vec<u8>
     let mut chunk = [0; 16 * 1024];
     loop {
         if let Some(reply) = reply::read(&bytes)? {
-            return Ok((reply.status, bytes[reply.head_len..reply.len].to_vec()));
+            return Ok((reply, bytes));
         }
         let len = stream.read(&mut chunk)?;
         ensure!(len > 0, "the server closed the connection within a reply");

@@ -92,6 +92,12 @@ impl Requests {
         &self.bytes[span.start..span.end]
     }
 
+    /// The event's JSON.
+    pub fn body(&self, index: u32) -> &[u8] {
+        let span = &self.spans[index as usize];
+        &self.bytes[span.body..span.end]
+    }
+
     pub fn event_id(&self, index: u32) -> &str {
         std::str::from_utf8(&self.bytes[self.spans[index as usize].id.clone()]).expect("an id is ASCII")
     }

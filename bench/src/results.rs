@@ -72,19 +72,11 @@ impl Results {
     pub fn markdown(&self) -> String {
         let (e, s) = (&self.environment, &self.settings);
         let mut text = format!(
-            "# Measured {}\n\nRevision {}, {}, {} CPUs ({}), {} GB, Linux {}, {}; \
-             4 KiB append + fdatasync {:.0} µs.\n\n\
+            "# Measured {}\n\n{}\n\n\
              {} rounds of {} distinct signed events ({} bytes on average), {} keep-alive connections, \
              generator on the same CPUs; ceiling and open loop {} s each; seed {}; log level `{}`.\n\n",
             e.at,
-            e.revision,
-            e.rustc,
-            e.cpus,
-            e.cpu_model,
-            e.memory_gb,
-            e.kernel,
-            e.filesystem,
-            e.disk_sync_micros,
+            e.line(),
             s.rounds,
             s.events,
             s.body_len_mean,
@@ -126,13 +118,17 @@ impl Results {
     /// # Errors
     /// When the directory cannot be written.
     pub fn write(&self, directory: &Path) -> anyhow::Result<PathBuf> {
-        fs::create_dir_all(directory)?;
-        let stem: String = self.environment.at.chars().filter(char::is_ascii_alphanumeric).collect();
-        fs::write(directory.join(format!("{stem}.json")), serde_json::to_string_pretty(self)? + "\n")?;
-        let path = directory.join(format!("{stem}.md"));
-        fs::write(&path, self.markdown())?;
-        Ok(path)
+        write(directory, &self.environment.stem(), self, &self.markdown())
     }
+}
+
+/// Writes `<stem>.json` and `<stem>.md` and returns the latter's path.
+pub(crate) fn write(directory: &Path, stem: &str, results: &impl Serialize, markdown: &str) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(directory)?;
+    fs::write(directory.join(format!("{stem}.json")), serde_json::to_string_pretty(results)? + "\n")?;
+    let path = directory.join(format!("{stem}.md"));
+    fs::write(&path, markdown)?;
+    Ok(path)
 }
 
 /// # Panics
@@ -145,7 +141,7 @@ pub fn median(values: &[f64]) -> f64 {
 }
 
 /// Three digits or so: 0.412, 7.31, 84.5, 38 120.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
         v if v < 1.0 => format!("{v:.3}").trim_end_matches('0').to_owned(),

@@ -133,6 +133,25 @@ fn a_run_for_a_while_repeats_its_requests() {
     assert!(report.acknowledged.len() > 10 && report.elapsed >= Duration::from_millis(190), "{:?}", report.elapsed);
 }
 
+#[test]
+fn a_run_within_a_time_sends_from_the_front_and_nothing_twice() {
+    let requests = Requests::render(2_000, 1, 1_780_000_000);
+    let indices: Vec<u32> = (0..2_000).filter(|index| index % 2 == 1).collect();
+    let slowly = serve(|_| Answer::InPieces(Duration::from_millis(5)));
+    // The first is over before its time is, the second is cut by it.
+    for (address, duration) in
+        [(serve(|_| Answer::Status(200)), Duration::from_secs(60)), (slowly, Duration::from_millis(200))]
+    {
+        let amount = Amount::Within(indices.clone(), duration);
+        let report = load::run(&Plan { address, connections: 2, pace: Pace::Closed, amount }, &requests, &mut |_| ());
+        let mut ledger = report.unwrap().acknowledged;
+        ledger.sort_unstable();
+        let is_cut = duration < Duration::from_secs(1);
+        assert_eq!(ledger.len() < indices.len(), is_cut, "{} in {duration:?}", ledger.len());
+        assert_eq!(ledger, indices[..ledger.len()]);
+    }
+}
+
 /// The server stalls for 300 ms once, and 100 more requests are due in the first 100 ms
 /// of them: a generator that waited to send would count one slow reply.
 #[test]

@@ -9,6 +9,9 @@ use crate::tidy;
 /// At the first step that finds something.
 pub fn run() -> anyhow::Result<()> {
     step("formatting", &mut cargo(&["fmt", "--all", "--check"])?)?;
+    // Of the peers one is Rust; as no part of the workspace it is not built here.
+    let peer = ["fmt", "--manifest-path", "bench/peers/axum-plain/Cargo.toml", "--check"];
+    step("formatting of bench/peers", &mut cargo(&peer)?)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     step("clippy, warnings denied", &mut cargo(&clippy)?)?;
     licences_and_bans()?;

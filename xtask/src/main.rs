@@ -36,6 +36,9 @@ enum Task {
     Bench(measure::Bench),
     /// Kill the binary under load, over and over, and look for what was lost
     Soak(measure::Soak),
+    /// Replicas and databases killed, failover, cut commits, full disks, jumping clocks, broken rows, all under load;
+    /// writes bench/results/
+    Faults(measure::Faults),
     /// Run a PostgreSQL for `cargo nextest run`, until standard input ends or Ctrl-C
     Postgres(serve::Postgres),
 }
@@ -58,6 +61,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy => tidy::run(),
         Task::Bench(arguments) => arguments.run(),
         Task::Soak(arguments) => arguments.run(),
+        Task::Faults(arguments) => arguments.run(),
         Task::Postgres(arguments) => arguments.run(),
     }
 }

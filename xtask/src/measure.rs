@@ -6,12 +6,12 @@ use std::process::Command;
 use clap::Args;
 
 use crate::peers;
-use crate::postgres::{Server, Settings};
+use crate::postgres::{Server, Settings, URL_VARIABLE};
 use crate::shell::{cargo, root, say, step, target};
 
 /// For all systems alike: as somebody would set it who has this machine for it, and so
 /// that no checkpoint falls into a run.
-const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "512MB"), ("max_wal_size", "4GB")];
+const POSTGRES: [(&str, &str); 2] = [("shared_buffers", "512MB"), ("max_wal_size", "8GB")];
 
 #[derive(Args)]
 pub struct Bench {
@@ -54,6 +54,31 @@ pub struct Soak {
     /// Keep-alive connections
     #[arg(long, default_value_t = 64)]
     connections: usize,
+    /// On a PostgreSQL started for it instead of on SQLite
+    #[arg(long)]
+    postgres: bool,
+    /// The debug build instead of the release build
+    #[arg(long)]
+    debug: bool,
+}
+
+#[derive(Args)]
+pub struct Faults {
+    /// Only these: replica-killed, postgres-killed, failover, commit-cut, disk-full, clock-jumps, poison
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// How long the load of each would take without a fault
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Events a second, to all servers together
+    #[arg(long, default_value_t = 1_500.0)]
+    rate: f64,
+    /// Keep-alive connections to each server
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Repeats the events of a run; without it, others each time
+    #[arg(long)]
+    seed: Option<u64>,
     /// The debug build instead of the release build
     #[arg(long)]
     debug: bool,
@@ -119,7 +144,35 @@ impl Soak {
         if let Some(seed) = self.seed {
             command.arg("--seed").arg(seed.to_string());
         }
+        let server = self.postgres.then(|| Server::start(Settings::durable())).transpose()?;
+        if let Some(server) = &server {
+            command.arg("--postgres").env(URL_VARIABLE, server.url("postgres"));
+        }
         step("killing it under load", &mut command)
+    }
+}
+
+impl Faults {
+    /// # Errors
+    /// When the build fails, there is no PostgreSQL, or a fault was not withstood.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let built = Built::new(self.debug)?;
+        let mut command = built.bench("faults")?;
+        command.arg("--results").arg(root()?.join("bench").join("results"));
+        for (flag, value) in [
+            ("--seconds", self.seconds.to_string()),
+            ("--rate", self.rate.to_string()),
+            ("--connections", self.connections.to_string()),
+        ] {
+            command.arg(flag).arg(value);
+        }
+        if !self.only.is_empty() {
+            command.arg("--only").arg(self.only.join(","));
+        }
+        if let Some(seed) = self.seed {
+            command.arg("--seed").arg(seed.to_string());
+        }
+        step("having go wrong what goes wrong; seven faults take some minutes", &mut command)
     }
 }
 

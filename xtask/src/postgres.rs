@@ -281,7 +281,8 @@ impl Server {
     /// One of PostgreSQL's programs, which knows the password.
     fn command(&self, program: &str) -> Command {
         let mut command = self.programs.command(program, self.guardian.directory());
-        command.env("PGPASSWORD", &self.password);
+        // At home its programs look for certificates, and one that they may not read ends them.
+        command.env("PGPASSWORD", &self.password).env("HOME", self.guardian.directory());
         command
     }
 

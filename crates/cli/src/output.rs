@@ -62,10 +62,17 @@ pub fn line(error: &anyhow::Error) -> String {
     line
 }
 
-/// `1 event`, `2 events`
+/// `1 event`, `2 events`, `2 deliveries`, `2 batches`
 pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+    if number == 1 {
+        return format!("1 {noun}");
+    }
+    match noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
+        Some(stem) => format!("{number} {stem}ies"),
+        None if noun.ends_with("ch") || noun.ends_with("sh") => format!("{number} {noun}es"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +92,7 @@ mod tests {
     #[test]
     fn counts_agree_with_their_nouns() {
         assert_eq!(["0 events", "1 event", "2 events"], [0_u64, 1, 2].map(|number| count(number, "event")));
+        assert_eq!(["1 delivery", "2 deliveries"], [1_u64, 2].map(|number| count(number, "delivery")));
+        assert_eq!(["2 batches", "2 crashes", "2 days"], ["batch", "crash", "day"].map(|noun| count(2_u64, noun)));
     }
 }

@@ -93,6 +93,7 @@ fn say_what_stays(old: &Config, new: &Config) {
         ("log", old.log != new.log),
         ("logging_service_url", url(old) != url(new)),
         ("connections", old.connections != new.connections),
+        ("retention", old.retention != new.retention),
         ("checkpoint_key", !old.checkpoints.same_key(&new.checkpoints)),
         ("checkpoint_file", old.checkpoints.file != new.checkpoints.file),
     ] {

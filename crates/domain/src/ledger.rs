@@ -326,7 +326,8 @@ impl Ledger {
         changes
     }
 
-    fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
+    /// The payment to which an object belongs.
+    pub fn owner(&self, scope: &Scope, key: &ObjectKey) -> Option<&str> {
         self.owners.get(scope)?.get(key).map(String::as_str)
     }
 
@@ -347,6 +348,13 @@ impl Ledger {
 
     pub fn bookings(&self) -> &BTreeMap<String, BookingEntry> {
         &self.bookings
+    }
+
+    /// Every object with the payment to which it belongs.
+    pub fn owners(&self) -> impl Iterator<Item = (&Scope, &ObjectKey, &str)> {
+        self.owners
+            .iter()
+            .flat_map(|(scope, owners)| owners.iter().map(move |(key, payment)| (scope, key, payment.as_str())))
     }
 
     /// Objects whose owner changed since they were loaded, with the owner.

@@ -4,7 +4,8 @@
 pub const ATTEMPTS_MAX: u32 = 12;
 
 const FIRST_DELAY_MICROS: i64 = 500_000;
-const DELAY_MICROS_MAX: i64 = 15 * 60 * 1_000_000;
+/// No retry is put off for longer.
+pub const DELAY_MICROS_MAX: i64 = 15 * 60 * 1_000_000;
 
 /// How long to wait after the `attempt`th failure (counted from 1), in
 /// microseconds; `None` when it was the last. Doubles from half a second to a

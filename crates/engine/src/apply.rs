@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use domain::booking::BookingReason;
 use domain::lattice::Join;
-use domain::{AccountId, Change, Facts, Flag, Outcome, Subject, Timestamp, retry};
+use domain::{AccountId, Change, Flag, Outcome, Subject, Timestamp, retry};
 use gateways::{Gateway, NotAnEvent, Statement};
-use store::{Attempt, Claimed, Place, Prepared, Settled, Store};
+use store::{Attempt, Claimed, Place, Prepared, Restated, Settled, Store, StoredEvent};
 use tokio::sync::{Notify, watch};
 
 use crate::{Clock, Settlements};
@@ -127,38 +127,44 @@ impl Applier<'_> {
         }
         match apply(self.store, self.clock, account, prepared).await {
             Ok(settled) => {
-                let now = self.clock.now();
-                for (event, settled) in events.iter().zip(&settled) {
-                    log_settled(event, settled, now);
-                }
-                self.settlements.settled(events.iter().map(|event| event.event_id.as_str()));
+                self.note_settled(&events, &settled);
                 Ok(())
             }
             Err(failure) if failure.is_outage() => outage(failure),
-            // One of them poisons the batch: apart, each succeeds or fails by itself.
-            Err(_) => {
-                for event in &events {
-                    self.apply_alone(account, event).await?;
-                }
-                Ok(())
-            }
+            // One of them poisons the batch.
+            Err(_) => self.apply_apart(account, &events).await,
         }
     }
 
-    async fn apply_alone(self, account: &AccountId, event: &Claimed) -> store::Result<()> {
-        let applied = match prepare(event) {
-            Ok(ready) => apply(self.store, self.clock, account, vec![ready]).await,
-            Err(failure) => Err(failure),
-        };
-        match applied {
-            Ok(settled) => {
-                settled.iter().for_each(|settled| log_settled(event, settled, self.clock.now()));
-                self.settlements.settled(std::iter::once(event.event_id.as_str()));
+    /// Halves what failed together until each that fails is alone: one among hundreds costs
+    /// a few transactions more, and not hundreds.
+    async fn apply_apart(self, account: &AccountId, events: &[Claimed]) -> store::Result<()> {
+        let (first, second) = events.split_at(events.len() / 2);
+        let mut parts = vec![second, first];
+        while let Some(part) = parts.pop() {
+            let applied = match part.iter().map(prepare).collect() {
+                Ok(ready) => apply(self.store, self.clock, account, ready).await,
+                Err(failure) => Err(failure),
+            };
+            match (applied, part) {
+                (Ok(settled), _) => self.note_settled(part, &settled),
+                (Err(failure), _) if failure.is_outage() => return outage(failure),
+                (Err(failure), [event]) => self.fail(account, event, failure).await?,
+                (Err(_), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
             }
-            Err(failure) if failure.is_outage() => return outage(failure),
-            Err(failure) => self.fail(account, event, failure).await?,
         }
         Ok(())
+    }
+
+    fn note_settled(self, events: &[Claimed], settled: &[Settled]) {
+        let now = self.clock.now();
+        for (event, settled) in events.iter().zip(settled) {
+            log_settled(event, settled, now);
+        }
+        self.settlements.settled(events.iter().map(|event| event.event_id.as_str()));
     }
 
     async fn fail(self, account: &AccountId, event: &Claimed, failure: Failure) -> store::Result<()> {
@@ -237,17 +243,31 @@ fn prepare(event: &Claimed) -> Result<Prepared, Failure> {
     let gateway =
         Gateway::parse(&event.scope.gateway).ok_or_else(|| Failure::UnknownGateway(event.scope.gateway.clone()))?;
     let bodies = std::iter::once(&event.body).chain(&event.renderings).map(Vec::as_slice);
+    // What was dropped by age was read before; what is left adds to what it stated.
+    let is_left = event.stated.is_some() || !event.renderings.is_empty();
+    let bodies = bodies.filter(|body| !(is_left && body.is_empty()));
     let endpoint = AsDelivered { creates: event.creates, holds_mismatch: event.holds_mismatch };
-    let Statement { facts, object_id, needs_fetch } = state(gateway, bodies, event.received_at, endpoint)?;
+    let mut statement = state(gateway, bodies, event.received_at, endpoint)?;
+    if let Some(stated) = event.stated.clone() {
+        statement.facts.join(stated.facts);
+        statement.object_id = statement.object_id.or(stated.object_id);
+        statement.needs_fetch |= stated.needs_fetch;
+    }
+    let Statement { facts, object_id, needs_fetch } = statement;
     let decides = gateway.decides(&event.event_type) && facts.has_statement();
     Ok(Prepared::new(event, facts, object_id, needs_fetch, decides)?)
 }
 
+/// As [`prepare`]; `None` of an event that cannot be read.
+pub(crate) fn readable(event: &Claimed) -> Option<Prepared> {
+    prepare(event).ok()
+}
+
 /// What is so of an event because of the endpoint that it came to.
 #[derive(Clone, Copy)]
-pub(crate) struct AsDelivered {
-    pub creates: bool,
-    pub holds_mismatch: bool,
+struct AsDelivered {
+    creates: bool,
+    holds_mismatch: bool,
 }
 
 /// What an event states in all of its renderings. A panic is the event's failure.
@@ -273,20 +293,19 @@ fn state<'a>(
     Ok(whole)
 }
 
-/// As [`state`], for bodies that were applied before; `None` if they cannot be read.
-pub(crate) fn restate(
-    gateway: Gateway,
-    bodies: &[Vec<u8>],
-    received_at: Timestamp,
-    endpoint: AsDelivered,
-) -> Option<Facts> {
-    state(gateway, bodies.iter().map(Vec::as_slice), received_at, endpoint).ok().map(|statement| statement.facts)
+/// What a stored event states when it is read again; `None` if it cannot be read.
+pub(crate) fn restate(event: &StoredEvent) -> Option<Restated> {
+    let gateway = Gateway::parse(&event.scope.gateway)?;
+    let endpoint = AsDelivered { creates: event.creates, holds_mismatch: event.holds_mismatch };
+    let bodies = event.bodies.iter().map(Vec::as_slice);
+    let Statement { facts, object_id, needs_fetch } = state(gateway, bodies, event.received_at, endpoint).ok()?;
+    Some(Restated { facts, object_id, needs_fetch })
 }
 
 /// What applying these events would do, without doing it. Pairs of an event's id
 /// and its outcome; events that cannot be read are left out.
 pub async fn preview(store: &Store, account: &AccountId, claimed: &[Claimed]) -> store::Result<Vec<(String, Outcome)>> {
-    let ready = claimed.iter().filter_map(|event| Some((event.event_id.clone(), prepare(event).ok()?)));
+    let ready = claimed.iter().filter_map(|event| Some((event.event_id.clone(), readable(event)?)));
     let (event_ids, prepared): (Vec<String>, Vec<Prepared>) = ready.unzip();
     let outcomes = store.preview(account, prepared).await?;
     Ok(event_ids.into_iter().zip(outcomes).collect())

@@ -1,9 +1,9 @@
 //! The way in: deliveries wait in a bounded queue, and everything that waits is
 //! written in one transaction.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use store::{NewEvent, Receipt, Store};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -22,12 +22,31 @@ const QUEUE_LEN_MAX: usize = 4096;
 /// Bytes of bodies that may wait.
 const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// How long it counts that something could not be stored: with a disk that is full to the
+/// last byte, a little can be written when much cannot.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
+
+/// When storing failed, unless it worked since.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastFailure(Arc<Mutex<Option<Instant>>>);
+
+impl LastFailure {
+    fn set(&self, at: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn is_recent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < FAILURE_KEPT)
+    }
+}
+
 /// Hands deliveries in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake {
     queue: mpsc::Sender<Submission>,
     bytes: Arc<Semaphore>,
     settlements: Settlements,
+    pub(crate) last_failure: LastFailure,
 }
 
 /// Nothing was stored; the sender has to come again.
@@ -49,13 +68,19 @@ pub struct Submission {
 
 pub(crate) fn channel(settlements: Settlements) -> (Intake, mpsc::Receiver<Submission>) {
     let (queue, inbox) = mpsc::channel(QUEUE_LEN_MAX);
-    (Intake { queue, bytes: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), settlements }, inbox)
+    let bytes = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+    (Intake { queue, bytes, settlements, last_failure: LastFailure::default() }, inbox)
 }
 
 impl Intake {
     /// To wait until an event is applied, not just stored; ask before it is submitted.
     pub fn settlement_of(&self, event_id: &str) -> Settled {
         self.settlements.wait_for(event_id)
+    }
+
+    /// Whether what came last could not be stored.
+    pub fn is_failing(&self) -> bool {
+        self.last_failure.is_recent()
     }
 
     /// Returns once the delivery is on disk. Never waits for room: a full queue
@@ -87,12 +112,14 @@ pub(crate) async fn run(
     mut inbox: mpsc::Receiver<Submission>,
     work: Arc<Notify>,
     stored_here: Arc<AtomicBool>,
+    last_failure: LastFailure,
 ) {
     let mut waiting = Vec::with_capacity(BATCH_MAX);
     let mut under_way = JoinSet::new();
     while inbox.recv_many(&mut waiting, BATCH_MAX).await > 0 {
         let batch = std::mem::replace(&mut waiting, Vec::with_capacity(BATCH_MAX));
-        under_way.spawn(accept(store.clone(), clock.clone(), batch, work.clone(), stored_here.clone()));
+        let done = Done { work: work.clone(), stored_here: stored_here.clone(), last_failure: last_failure.clone() };
+        under_way.spawn(accept(store.clone(), clock.clone(), batch, done));
         if under_way.len() >= BATCHES_UNDER_WAY_MAX {
             under_way.join_next().await;
         }
@@ -100,13 +127,14 @@ pub(crate) async fn run(
     while under_way.join_next().await.is_some() {}
 }
 
-async fn accept(
-    store: Store,
-    clock: Clock,
-    submissions: Vec<Submission>,
+/// Who is told what became of a batch.
+struct Done {
     work: Arc<Notify>,
     stored_here: Arc<AtomicBool>,
-) {
+    last_failure: LastFailure,
+}
+
+async fn accept(store: Store, clock: Clock, submissions: Vec<Submission>, done: Done) {
     let mut replies = Vec::with_capacity(submissions.len());
     let mut batch = Vec::with_capacity(submissions.len());
     for Submission { event, reply, _bytes } in submissions {
@@ -119,10 +147,14 @@ async fn accept(
             for (receipt, (reply, _)) in receipts.into_iter().zip(replies) {
                 let _ = reply.send(receipt); // The gateway hung up; the event is stored.
             }
-            work.notify_one();
-            stored_here.store(true, Ordering::Relaxed);
+            done.work.notify_one();
+            done.stored_here.store(true, Ordering::Relaxed);
+            done.last_failure.set(None);
         }
         // Dropping `replies` fails each waiter: it answers 503, the gateway retries.
-        Err(error) => tracing::error!(%error, batch_len, "storing deliveries failed"),
+        Err(error) => {
+            done.last_failure.set(Some(Instant::now()));
+            tracing::error!(%error, batch_len, "storing deliveries failed");
+        }
     }
 }

@@ -7,8 +7,10 @@ pub mod checkpoints;
 pub mod clients;
 pub mod clock;
 pub mod intake;
+pub mod prove;
 pub mod rebuild;
 pub mod replicas;
+mod retention;
 pub mod settlements;
 pub mod sweep;
 
@@ -28,6 +30,15 @@ pub use settlements::{Settled, Settlements};
 /// A connection that does not end keeps the way in open; it is cut off after this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is configured of the engine's upkeep.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// Keeps the chains' checkpoints.
+    pub witness: Witness,
+    /// After which bodies are dropped; never where it is not said.
+    pub bodies_kept_for: Option<Duration>,
+}
+
 /// The engine's tasks and the way in.
 #[derive(Debug)]
 pub struct Engine {
@@ -40,11 +51,12 @@ impl Engine {
     /// Starts the tasks on the current runtime. What an earlier process left behind
     /// is taken up at once.
     pub fn start(store: Store, clock: Clock) -> Self {
-        Self::start_with_witness(store, clock, Witness::default())
+        Self::start_with(store, clock, Upkeep::default())
     }
 
-    /// As [`Self::start`], with `witness` keeping the chains' checkpoints.
-    pub fn start_with_witness(store: Store, clock: Clock, witness: Witness) -> Self {
+    /// As [`Self::start`], with what is configured of it.
+    pub fn start_with(store: Store, clock: Clock, upkeep: Upkeep) -> Self {
+        let Upkeep { witness, bodies_kept_for } = upkeep;
         let (stop, stopped) = watch::channel(false);
         let work = Arc::new(Notify::new());
         let settlements = Settlements::of(&store);
@@ -52,7 +64,9 @@ impl Engine {
         let mut tasks = JoinSet::new();
         let (storing, stored) = oneshot::channel();
         let stored_here = Arc::new(AtomicBool::new(false));
-        let storing_all = intake::run(store.clone(), clock.clone(), inbox, work.clone(), stored_here.clone());
+        let last_failure = intake.last_failure.clone();
+        let storing_all =
+            intake::run(store.clone(), clock.clone(), inbox, work.clone(), stored_here.clone(), last_failure);
         tasks.spawn(async move {
             storing_all.await;
             let _ = storing.send(()); // The checkpoints' task waits for it.
@@ -63,6 +77,11 @@ impl Engine {
         }
         if store.is_shared() {
             tasks.spawn(replicas::run(store.clone(), work, stored_here, stopped.clone()));
+            tasks.spawn(sweep::refresh_statistics(store.clone(), stopped.clone()));
+        }
+        tasks.spawn(sweep::call_back(store.clone(), clock.clone(), stopped.clone()));
+        if store.is_shared() || bodies_kept_for.is_some() {
+            tasks.spawn(retention::run(store.clone(), clock, bodies_kept_for, stopped.clone()));
         }
         tasks.spawn(sweep::run(store, stopped));
         Self { intake, stop, tasks }

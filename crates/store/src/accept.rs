@@ -353,13 +353,16 @@ fn note_repeats<'a>(
     for event in repeated {
         let Some(stored) = find(known, event) else { continue };
         redeliveries.add(values![account.as_str(), stored.seq, event.received_at.micros(), &event.endpoint])?;
-        let rendered_anew = stored.api_version != event.api_version
+        // What was not of concern may be now: of another endpoint, and when its body is gone.
+        let is_wanted = !stored.is_done_with(event);
+        let is_bare = is_wanted && stored.state == EventState::Ignored && !has_body(tx, account, stored.seq)?;
+        let rendered_anew = (stored.api_version != event.api_version || is_bare)
             && event.ignored_because.is_none()
             && put_rendering(tx, stored.seq, writer, number, event)?;
         if rendered_anew {
             renderings.push((stored.seq, *event));
         }
-        if rendered_anew || stored.state != EventState::Pending && !stored.is_done_with(event) {
+        if rendered_anew || stored.state != EventState::Pending && is_wanted {
             let (creates, holds) = undone.entry(stored.seq).or_default();
             *creates |= event.creates;
             *holds |= event.holds_mismatch;
@@ -387,6 +390,15 @@ fn lock_events(tx: &Tx<'_>, account: &AccountId, seqs: impl Iterator<Item = i64>
         types: "ai",
     };
     tx.look_up(&LOCK, seqs.map(|seq| values![account.as_str(), seq]), |_, _| Ok(()))
+}
+
+/// Whether the body in which an event came first was not dropped by age.
+fn has_body(tx: &Tx<'_>, account: &AccountId, seq: i64) -> Result<bool> {
+    let sqlite = "SELECT EXISTS (SELECT 1 FROM event_body WHERE seq = $2)";
+    let postgres = "SELECT EXISTS (SELECT 1 FROM event e JOIN event_body b
+                        ON b.account = e.account AND b.seq = e.seq AND b.received_at = e.received_at
+                        WHERE e.account = $1 AND e.seq = $2)";
+    tx.holds(if tx.is_postgres() { postgres } else { sqlite }, &values![account.as_str(), seq])
 }
 
 /// Returns whether it was new.

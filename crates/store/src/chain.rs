@@ -318,7 +318,7 @@ impl StoredLink {
             texts: [row.get(2), row.get(3), row.get(4), row.get(5), row.get(6), row.get(7), row.get(8)],
             received_at: row.get(9),
             is_rendering: row.get(12),
-            body_fits: body.is_none_or(|body| sha256(body).as_slice() == body_hash),
+            body_fits: body.is_none_or(|body| body.is_empty() || sha256(body).as_slice() == body_hash),
             body_hash,
         }
     }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use domain::{AccountId, Scope, Timestamp};
+use domain::{AccountId, Scope, Timestamp, retry};
 
+use crate::apply::read_facts;
 use crate::connection::{Row, Tx};
+use crate::query::Query;
 use crate::sql::{Many, Value, values};
-use crate::{Error, Result, Store};
+use crate::{Error, Restated, Result, Store};
 
 /// An event that is due, with its bodies.
 #[derive(Clone, Debug)]
@@ -24,13 +26,37 @@ pub struct Claimed {
     pub received_at: Timestamp,
     /// `None`: there is nothing to do for it.
     pub due_at: Option<Timestamp>,
+    /// Empty where it was dropped by age, and the event came again since.
     pub body: Vec<u8>,
     /// The same event in other API versions.
     pub renderings: Vec<Vec<u8>>,
+    /// What it stated before, where a body was dropped by age.
+    pub stated: Option<Restated>,
 }
 
 /// Of bodies that are claimed at once, but for the last.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a new event may be due ahead of this process's clock: another replica's is a little
+/// fast. Further ahead, a clock was set back since.
+const AHEAD_MICROS_MAX: i64 = 5_000_000;
+/// Events that are called back at once.
+const CALLED_BACK_MAX: u32 = 4096;
+/// Of `account = $1`: due later than what is new, or put off for longer than anything is.
+const PUT_OFF: &str = "SELECT EXISTS (SELECT 1 FROM event
+                       WHERE account = $1 AND due_at > $2 AND (attempts = 0 OR due_at > $3))";
+/// Who locks several does so in the order of their numbers.
+macro_rules! call_back {
+    ($locks:literal) => {
+        concat!(
+            "UPDATE event SET due_at = $4 WHERE account = $1 AND seq IN (
+                 SELECT seq FROM event WHERE account = $1 AND due_at > $2 AND (attempts = 0 OR due_at > $3)
+                 ORDER BY seq LIMIT $5",
+            $locks,
+            ")"
+        )
+    };
+}
 
 /// Where among the events that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +86,7 @@ macro_rules! due_columns {
 
 const DUE_ON_SQLITE: &str = concat!(
     due_columns!(),
-    "FROM event e JOIN event_body b ON b.seq = e.seq
+    "FROM event e LEFT JOIN event_body b ON b.seq = e.seq
      WHERE e.account = $1 AND (e.due_at, e.seq) > ($2, $3) AND e.due_at <= $4 ORDER BY e.due_at, e.seq LIMIT $5"
 );
 /// What another replica has claimed is left to it. Which events first, then their bodies,
@@ -72,12 +98,13 @@ const DUE_ON_POSTGRES: &str = concat!(
          FROM event WHERE account = $1 AND due_at IS NOT NULL AND (due_at, seq) > ($2, $3) AND due_at <= $4
          ORDER BY due_at, seq LIMIT $5 FOR UPDATE SKIP LOCKED),
      e AS (
-         SELECT l.*, sum(octet_length(b.body)) OVER (ORDER BY l.due_at, l.seq) - octet_length(b.body) AS bytes_before
-         FROM locked l JOIN event_body b
-              ON b.account = l.account AND b.seq = l.seq AND b.received_at = l.received_at WHERE b.account = $1) ",
+         SELECT l.*, sum(coalesce(octet_length(b.body), 0)) OVER (ORDER BY l.due_at, l.seq)
+                     - coalesce(octet_length(b.body), 0) AS bytes_before
+         FROM locked l LEFT JOIN event_body b
+              ON b.account = $1 AND b.seq = l.seq AND b.received_at = l.received_at) ",
     due_columns!(),
-    "FROM e JOIN event_body b ON b.account = e.account AND b.seq = e.seq AND b.received_at = e.received_at
-     WHERE b.account = $1 AND e.bytes_before <= $6 ORDER BY e.due_at, e.seq"
+    "FROM e LEFT JOIN event_body b ON b.account = $1 AND b.seq = e.seq AND b.received_at = e.received_at
+     WHERE e.bytes_before <= $6 ORDER BY e.due_at, e.seq"
 );
 static OF_SEQS: Many = Many {
     sqlite: concat!(
@@ -149,14 +176,36 @@ impl Store {
 
     /// Accounts that have an event which is due.
     pub async fn accounts_due(&self, now: Timestamp) -> Result<Vec<AccountId>> {
-        self.reading.run(move |connection| connection.read(|tx| accounts_due(tx, now))).await
+        let due = "SELECT EXISTS (SELECT 1 FROM event WHERE account = $1 AND due_at <= $2)";
+        let due = move |tx: &Tx<'_>, name: &str| tx.holds(due, &values![name, now.micros()]);
+        self.reading.run(move |connection| connection.read(|tx| accounts_with(tx, due))).await
+    }
+
+    /// Makes events due now that are due further in the future than anything is put off:
+    /// the clock was set back after it was written when they are due. Returns how many.
+    pub async fn call_back(&self, now: Timestamp) -> Result<u64> {
+        let (new, put_off) = (now.micros() + AHEAD_MICROS_MAX, now.micros() + retry::DELAY_MICROS_MAX);
+        let later = move |tx: &Tx<'_>, name: &str| tx.holds(PUT_OFF, &values![name, new, put_off]);
+        let accounts = self.reading.run(move |connection| connection.read(|tx| accounts_with(tx, later))).await?;
+        let sql = if self.is_shared() { call_back!(" FOR UPDATE SKIP LOCKED") } else { call_back!("") };
+        let mut count = 0;
+        for account in accounts {
+            loop {
+                let query = Query::new(sql).bind(account.as_str()).bind(new).bind(put_off).bind(now.micros());
+                let called_back = query.bind(i64::from(CALLED_BACK_MAX)).execute(&self.writer).await?;
+                count += called_back;
+                if called_back < u64::from(CALLED_BACK_MAX) {
+                    break;
+                }
+            }
+        }
+        Ok(count)
     }
 }
 
 /// An index probe or two an account, however many events are due.
-fn accounts_due(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<AccountId>> {
+fn accounts_with(tx: &Tx<'_>, has: impl Fn(&Tx<'_>, &str) -> Result<bool>) -> Result<Vec<AccountId>> {
     let next = "SELECT min(account) FROM event WHERE due_at IS NOT NULL AND account > $1";
-    let due = "SELECT EXISTS (SELECT 1 FROM event WHERE account = $1 AND due_at <= $2)";
     let next_after = |after: &str| -> Result<Option<String>> {
         Ok(tx.first(next, &values![after], |row| row.get::<Option<String>>(0))?.flatten())
     };
@@ -172,7 +221,7 @@ fn accounts_due(tx: &Tx<'_>, now: Timestamp) -> Result<Vec<AccountId>> {
     };
     let mut accounts = Vec::new();
     for name in names {
-        if tx.holds(due, &values![&name, now.micros()])? {
+        if has(tx, &name)? {
             accounts.extend(AccountId::parse(&name));
         }
     }
@@ -189,6 +238,15 @@ fn add_renderings(tx: &Tx<'_>, account: &AccountId, claimed: &mut [Claimed]) -> 
     })?;
     for (index, bodies) in renderings {
         claimed[index].renderings = bodies;
+    }
+    for event in claimed.iter_mut().filter(|event| event.body.is_empty() || event.renderings.iter().any(Vec::is_empty))
+    {
+        let sql = "SELECT facts, object_id, needs_fetch FROM event_facts WHERE account = $1 AND seq = $2";
+        event.stated = tx.first(sql, &values![account.as_str(), event.seq], |row| {
+            let facts = read_facts(row.str(0)?, "event_facts", event.seq)?;
+            Ok(Restated { facts, object_id: row.get(1)?, needs_fetch: row.get(2)? })
+        })?;
+        event.renderings.retain(|body| !body.is_empty());
     }
     Ok(())
 }
@@ -207,8 +265,9 @@ fn event(account: &AccountId, row: &Row<'_>) -> Result<Claimed> {
         attempts: u32::try_from(row.get::<i64>(7)?).unwrap_or(u32::MAX),
         received_at: Timestamp::from_micros(row.get(8)?),
         due_at: row.get::<Option<i64>>(9)?.map(Timestamp::from_micros),
-        body: row.get(10)?,
+        body: row.get::<Option<Vec<u8>>>(10)?.unwrap_or_default(),
         holds_mismatch: row.get(11)?,
         renderings: Vec::new(),
+        stated: None,
     })
 }

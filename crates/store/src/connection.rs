@@ -143,6 +143,17 @@ impl Tx<'_> {
         self.first(sql, values, |row| row.get(0)).map(Option::unwrap_or_default)
     }
 
+    /// Writes something that means nothing, and is on disk once it is committed.
+    pub fn touch(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(connection) => {
+                let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+                Ok(connection.pragma_update(None, "user_version", version)?)
+            }
+            Self::Postgres(_) => self.execute("SELECT pg_logical_emit_message(true, 'quittance', '')", &[]).map(drop),
+        }
+    }
+
     /// Returns how many rows it changed.
     pub fn execute(&self, sql: &'static str, values: &[Value<'_>]) -> Result<u64> {
         match self {

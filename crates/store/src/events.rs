@@ -346,6 +346,9 @@ impl Store {
             query.push(" ORDER BY e.account, e.seq FOR UPDATE OF e");
         }
         query.push(") found WHERE u.account = found.account AND u.seq = found.seq");
+        if let Some(account) = &whose.account {
+            query.push(" AND u.account = ").push_bind(account.as_str());
+        }
         query.execute(&self.writer).await
     }
 

@@ -25,8 +25,11 @@ mod payments;
 mod postgres;
 mod query;
 mod rebuild;
+mod recorded;
 mod refunds;
 mod register;
+mod restore;
+mod retention;
 mod sql;
 mod sqlite;
 mod worker;
@@ -53,8 +56,10 @@ pub use outcome::{EventIdentity, EventOutcome};
 pub use payments::{PaymentFilter, PaymentRow};
 pub use postgres::{Durability, Listener, Options};
 pub use rebuild::{StoredBooking, StoredOrder, StoredPart, StoredPayment, StoredStatement};
+pub use recorded::{PublicRow, PublicTable, RecordedEvent, RecordedRendering};
 pub use refunds::{RefundFilter, RefundRow};
 pub use register::{NewId, NewOrder, Noun, Refusal, Registered};
+pub use restore::{Comparison, Difference, Restate, Restated, StoredEvent};
 
 /// The data, on one database.
 #[derive(Clone, Debug)]
@@ -204,9 +209,20 @@ impl Store {
         }
     }
 
-    /// Whether the database can be written to just now. Waits for what is written.
+    /// Has PostgreSQL look anew at tables that have grown much since it last did. Returns
+    /// how many. Call it every second or so: a table that grows fast from nothing is
+    /// searched in the wrong way until then. 0 on SQLite.
+    pub async fn refresh_statistics(&self) -> Result<usize> {
+        match &self.writer {
+            Pool::Sqlite(_) => Ok(0),
+            Pool::Postgres(database) => postgres::refresh_statistics(database).await,
+        }
+    }
+
+    /// Whether the database can be written to just now, found out by writing: a full disk is
+    /// not noticed by a transaction that changes nothing. Waits for what is written.
     pub async fn ping(&self) -> Result<()> {
-        self.accepting.run_urgent(|connection| connection.write(|_| Ok(()))).await
+        self.accepting.run_urgent(|connection| connection.write(|tx| tx.touch())).await
     }
 
     /// Hears of what other replicas store. `None` on SQLite: it is polled.

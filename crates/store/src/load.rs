@@ -1,7 +1,7 @@
 //! What a transaction has to know before it folds: the part of an account's state that
 //! a batch, or something that is registered, can touch.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use domain::booking::{BookingInputs, BookingTerms, Claim, Days, OnConflict};
 use domain::money::Minor;
@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub(crate) struct WorkingSet {
     pub ledger: Ledger,
     pub numbers: Numbers,
+    /// Numbers of payments that were not there for the merchant yet.
+    pub hidden: HashSet<i64>,
 }
 
 /// Reads into a working set. Payments first, then what depends on them.
@@ -207,7 +209,11 @@ impl<'a> Loader<'a> {
             booking_ids.extend(facts.booking_ids().into_iter().map(str::to_owned));
             booking_ids.extend(facts.bookings.keys().cloned());
             set.ledger.load_payment(scope, facts);
-            set.numbers.insert(id, row.get(0)?);
+            let number = row.get(0)?;
+            if set.ledger.payments().get(&id).is_some_and(|entry| !entry.payment.visible) {
+                set.hidden.insert(number);
+            }
+            set.numbers.insert(id, number);
             Ok(())
         })
     }

@@ -1,9 +1,13 @@
 //! PostgreSQL: how it is opened, migrated and kept at hand.
 
+mod distribute;
 mod durability;
+pub(crate) mod partitions;
 mod refusals;
+mod scope;
 mod servers;
 mod session;
+mod statistics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +24,7 @@ use crate::{Error, Result, Store};
 pub use durability::Durability;
 pub(crate) use servers::Servers;
 pub(crate) use session::Session;
+pub(crate) use statistics::refresh as refresh_statistics;
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);

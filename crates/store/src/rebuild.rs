@@ -143,6 +143,9 @@ impl Store {
                 let sql = "SELECT body FROM event_rendering WHERE account = $1 AND seq = $2 ORDER BY api_version";
                 let more = Query::new(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
                 bodies.extend(more.iter().map(|row| row.get::<Vec<u8>>(0)));
+                if bodies.iter().any(Vec::is_empty) {
+                    bodies.clear(); // Some of it was dropped.
+                }
             }
             statements.push(StoredStatement {
                 seq,

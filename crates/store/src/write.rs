@@ -1,14 +1,13 @@
 //! What an applying transaction writes: the rows that a batch changed.
 
+pub(crate) mod columns;
 mod rows;
 pub(crate) mod statements;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use domain::ledger::{BookingEntry, Entry};
-use domain::{
-    AccountId, Change, EventFacts, Facts, Ledger, Outcome, Payment, ReferenceKind, Subject, Timestamp,
-};
+use domain::{AccountId, Change, EventFacts, Facts, Ledger, Outcome, Payment, ReferenceKind, Subject, Timestamp};
 
 use crate::connection::Tx;
 use crate::load::WorkingSet;
@@ -18,7 +17,7 @@ pub(crate) use rows::{booking_row, dispute_row, order_row, payment_row, refund_r
 use statements::{
     INSERT_HISTORY, INSERT_PAYMENT, MOVE_PAYMENT, PUT_BOOKING, PUT_DISPUTE, PUT_FACTS, PUT_NAME, PUT_ORDER, PUT_OWNER,
     PUT_REFUND, PUT_REGISTRATION, PUT_SESSION, PUT_WANTED, SAID_OF_ORDER, SAID_OF_PAYMENT, SETTLE_EVENT,
-    UPDATE_PAYMENT,
+    SETTLE_WAITING, UPDATE_PAYMENT,
 };
 
 /// Payments' numbers by their ids.
@@ -44,6 +43,7 @@ pub(crate) fn all(
         forget_parts(tx, account, &entry.payment)?;
     }
     events(tx, account, set, done(), now)?;
+    waited(tx, account, set, done(), now)?;
     let observed = registered.iter().map(|change| (NO_EVENT, change)).chain(done().flat_map(changes));
     history(tx, account, set, observed, now)
 }
@@ -93,6 +93,31 @@ fn events<'a>(
     Ok(())
 }
 
+/// Events that waited for a payment to be registered, and whose payment it turned out to be
+/// because of another event: their facts joined, so they are applied.
+fn waited<'a>(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    set: &WorkingSet,
+    done: impl Iterator<Item = (&'a Prepared, &'a Outcome)>,
+    now: Timestamp,
+) -> Result<()> {
+    let WorkingSet { ledger, numbers, hidden } = set;
+    let waiting = done.filter(|(_, outcome)| matches!(outcome, Outcome::Waiting));
+    let of_waiting = waiting.filter_map(|(event, _)| ledger.payment_of(&event.facts.scope, &event.facts.facts));
+    let joined: BTreeSet<&str> = of_waiting.chain(ledger.renamed().map(|(_, new)| new)).collect();
+    let mut settle = tx.batch(&SETTLE_WAITING)?;
+    for (id, _) in ledger.payments().iter().filter(|(_, entry)| entry.changed && entry.payment.visible) {
+        if let Some(number) = numbers.get(id)
+            && (hidden.contains(number) || joined.contains(id.as_str()))
+        {
+            settle.add(values![account.as_str(), *number, now.micros()])?;
+        }
+    }
+    settle.run()?;
+    Ok(())
+}
+
 pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
     serde_json::to_string(facts).map_err(|error| Error::corrupt("payment", "", error))
 }
@@ -100,9 +125,11 @@ pub(crate) fn facts_text(facts: &Facts) -> Result<String> {
 /// Payments and orders that changed, with their refunds and disputes, and to which
 /// payment each object belongs.
 fn state(tx: &Tx<'_>, account: &AccountId, set: &mut WorkingSet, now: Timestamp) -> Result<()> {
-    let WorkingSet { ledger, numbers } = set;
+    let WorkingSet { ledger, numbers, hidden: _ } = set;
+    // Within one batch an object may have changed hands more than once.
+    let owners: BTreeMap<_, _> = ledger.new_owners().map(|(scope, key, owner)| ((scope, key), owner)).collect();
     let mut put_owner = tx.batch(PUT_OWNER.many())?;
-    for (scope, key, payment_id) in ledger.new_owners() {
+    for ((scope, key), payment_id) in owners {
         let (mode, kind) = (scope.mode.as_str(), key.kind.as_str());
         put_owner.add(values![account.as_str(), &scope.gateway, mode, &key.id, kind, payment_id])?;
     }
@@ -315,7 +342,12 @@ pub(crate) fn put_bookings<'b>(
 
 /// What the application registered of payments; of one that it did not register, the
 /// names by which it may turn out to mean one.
-pub(crate) fn names<'e>(tx: &Tx<'_>, account: &AccountId, entries: impl Iterator<Item = &'e Entry>, now: Timestamp) -> Result<()> {
+pub(crate) fn names<'e>(
+    tx: &Tx<'_>,
+    account: &AccountId,
+    entries: impl Iterator<Item = &'e Entry>,
+    now: Timestamp,
+) -> Result<()> {
     let mut put_name = tx.batch(PUT_NAME.many())?;
     let mut put_wanted = tx.batch(PUT_WANTED.many())?;
     for entry in entries {

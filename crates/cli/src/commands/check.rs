@@ -15,6 +15,10 @@ use crate::{say, telemetry};
 /// A secret that expires within this is warned of.
 const EXPIRES_SOON_MICROS: i64 = 14 * DAY_MICROS;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+/// Stripe and PayPal try a delivery again for three days.
+/// <https://docs.stripe.com/webhooks#automatic-retries>
+/// <https://developer.paypal.com/api/rest/webhooks/rest/#link-messageretries>
+const RETENTION_DAYS_MIN: u64 = 4;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -49,6 +53,7 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
             "file": config.file, "database_url": without_password(&config.database_url), "database": state,
             "listen": config.listen, "log": config.log, "logs_shipped": config.logging_service_url.is_some(),
             "checkpoints": { "signed": signs, "file": config.checkpoints.file },
+            "retention": { "bodies_days": config.retention.days() },
             "public_url": config.public_url, "accounts": config.accounts.keys().collect::<Vec<_>>(),
             "endpoints": endpoints, "warnings": warnings,
         });
@@ -63,6 +68,10 @@ pub async fn run(command: &Command, flags: &Flags) -> anyhow::Result<ExitCode> {
         let shipped = if config.logging_service_url.is_some() { ", shipped to LOGGING_SERVICE_URL" } else { "" };
         say!("log        {}{shipped}", config.log)?;
         say!("checkpoint {}", checkpoints(signs, &config))?;
+        match config.retention.days() {
+            Some(days) => say!("bodies     dropped after {}", count(days, "day"))?,
+            None => say!("bodies     kept")?,
+        }
         say!("public     {}", config.public_url.as_deref().unwrap_or("no public_url"))?;
         for (account, name) in &config.accounts {
             let name = name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
@@ -188,6 +197,12 @@ fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
     }
     if let Some(url) = config.public_url.as_deref().filter(|url| url.starts_with("http://")) {
         warnings.push(format!("public_url {url} is without TLS: whoever carries a link can change what it shows"));
+    }
+    if let Some(days) = config.retention.days().filter(|days| *days < RETENTION_DAYS_MIN) {
+        warnings.push(format!(
+            "retention.bodies is {days}d, shorter than gateways try a delivery again: a body may be gone when its event \
+             comes once more; keep them for {RETENTION_DAYS_MIN}d at least"
+        ));
     }
     for endpoint in config.endpoints().iter() {
         for expires_at in endpoint.secrets.expiries() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use domain::AccountId;
-use engine::{Clock, Witness};
+use engine::{Clock, Upkeep};
 use gateways::stripe::sample::Life;
 use gateways::{Gateway, Secret};
 use secrecy::SecretString;
@@ -63,7 +63,7 @@ pub async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let secrets = vec![Secret::from_text(&secret)];
     let endpoints = || Endpoints::new([Endpoint::stripe(WEBHOOK_PATH, secrets.clone())]);
     let limits = ConnectionLimits::default();
-    let start = |listen| Server::start(store.clone(), endpoints(), listen, limits, Witness::default());
+    let start = |listen| Server::start(store.clone(), endpoints(), listen, limits, Upkeep::default());
     let server = match start(args.listen).await {
         Ok(server) => server,
         Err(_) if args.listen.port() != 0 => start(SocketAddr::new(args.listen.ip(), 0)).await?,

@@ -6,6 +6,7 @@ mod demo;
 mod events;
 mod keys;
 mod migrate;
+mod prove;
 mod rebuild;
 mod serve;
 mod simulate;
@@ -39,7 +40,7 @@ enum Command {
     /// Serve on a scratch database with a simulated gateway sending lifelike traffic
     Demo(demo::Args),
     /// Bring the database to this version (serve does it too)
-    Migrate,
+    Migrate(migrate::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(check::Command),
@@ -57,6 +58,8 @@ enum Command {
     Keys(keys::Command),
     /// Derive all state again from stored events
     Rebuild(rebuild::Args),
+    /// Shuffle, duplicate, regroup and crash over recorded events; exit 1 where the end differs
+    Prove(prove::Args),
     /// Check the stored events' hash chain
     #[command(subcommand)]
     Audit(audit::Command),
@@ -72,7 +75,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             serve::run(config, flags, &args).await
         }
         Command::Demo(args) => demo::run(&args).await,
-        Command::Migrate => migrate::run(&load(flags)?).await,
+        Command::Migrate(args) => migrate::run(&args, &load(flags)?).await,
         Command::Config(command) => check::run(&command, flags).await,
         Command::Trigger(args) => trigger::run(&args, flags).await,
         Command::Simulate(args) => simulate::run(&args, flags).await,
@@ -80,6 +83,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(command) => events::run(&command, &load(flags)?).await,
         Command::Keys(command) => keys::run(&command, &load(flags)?).await,
         Command::Rebuild(args) => rebuild::run(&args, &load(flags)?).await,
+        Command::Prove(args) => prove::run(&args, flags).await,
         Command::Audit(command) => audit::run(&command, &load(flags)?).await,
     }
 }

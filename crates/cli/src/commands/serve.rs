@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use engine::{Clock, Engine, Witness};
+use engine::{Clock, Engine, Upkeep, Witness};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::endpoint::InForce;
 use server::serve::Connections;
@@ -28,11 +28,11 @@ pub struct Args {
 
 pub async fn run(config: Config, flags: &Flags, args: &Args) -> anyhow::Result<ExitCode> {
     let endpoints = config.endpoints_to_serve()?;
-    let witness = witness(&config)?;
+    let upkeep = Upkeep { witness: witness(&config)?, bodies_kept_for: config.retention.bodies };
     let store = super::open(&config).await?;
     say_what_does_not_run(&endpoints);
     let (stop, hangups) = (stop_signal()?, reload::hangups()?);
-    let server = Server::start(store, endpoints, config.listen, config.connections, witness).await?;
+    let server = Server::start(store, endpoints, config.listen, config.connections, upkeep).await?;
     let server = server.with_public(config.public.clone());
     let reloading = reload::run(hangups, config, flags.clone(), args.listen, server.app.endpoints.clone());
     let reloading = tokio::spawn(reloading);
@@ -127,11 +127,11 @@ impl Server {
         endpoints: Endpoints,
         listen: SocketAddr,
         limits: ConnectionLimits,
-        witness: Witness,
+        upkeep: Upkeep,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
-        let engine = Engine::start_with_witness(store.clone(), Clock::System, witness);
+        let engine = Engine::start_with(store.clone(), Clock::System, upkeep);
         let app = App::new(store.clone(), engine.intake(), Clock::System, endpoints);
         let connections = connections(limits, app.endpoints.clone());
         Ok(Self { store, engine, app, listener, connections, address })

@@ -31,6 +31,13 @@ const GIVEN: [Given; 8] = [
     ("/api/payments/webhook", Gateway::Microservice, Reply::Applied, Unmatched::Reject),
 ];
 
+/// What is known of a path that exists without a configuration file.
+pub fn given_endpoint(path: &str) -> Option<(Gateway, Unmatched)> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let given = GIVEN.iter().find(|(given, ..)| *given == path);
+    given.map(|(_, gateway, _, unmatched)| (*gateway, *unmatched))
+}
+
 /// Paths below this have a limit by address without being configured, generous enough
 /// for a gateway that catches up.
 const LIMITED_PREFIX: &str = "/api/v1/order-payments/";

@@ -30,6 +30,8 @@ pub struct File {
     #[serde(default)]
     pub connections: Connections,
     #[serde(default)]
+    pub retention: Retention,
+    #[serde(default)]
     pub stripe: Stripe,
     #[serde(default)]
     pub paypal: Paypal,
@@ -57,6 +59,12 @@ pub struct Database {
 pub struct Connections {
     pub max: Option<Spanned<u64>>,
     pub per_address: Option<Spanned<u64>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub bodies: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

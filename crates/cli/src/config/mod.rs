@@ -5,6 +5,7 @@ mod database;
 mod endpoints;
 mod file;
 mod paypal;
+mod retention;
 mod secrets;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +28,9 @@ use secrets::Lookup;
 
 pub use checkpoints::Checkpoints;
 pub use database::without_password;
+pub use endpoints::given_endpoint;
 pub use paypal::Paypal;
+pub use retention::Retention;
 pub use secrets::{secret, several};
 
 const DATABASE_DEFAULT: &str = "sqlite:quittance.db";
@@ -70,6 +73,7 @@ pub struct Config {
     /// What everybody is told who asks.
     pub public: PublicConfig,
     pub connections: ConnectionLimits,
+    pub retention: Retention,
     /// The merchant accounts, with what people call them.
     pub accounts: BTreeMap<AccountId, Option<String>>,
     /// Each account's way to PayPal.
@@ -139,6 +143,7 @@ impl Config {
             public_url: public_url(&source, &file)?,
             public: public(&file, environment)?,
             connections: connections(&source, &file)?,
+            retention: Retention::of(&source, &file)?,
             accounts,
             paypal,
             proxies: proxies(&source, &file)?,
@@ -180,6 +185,7 @@ impl Config {
             logging_service_url: self.logging_service_url.take(),
             checkpoints: std::mem::take(&mut self.checkpoints),
             connections: self.connections,
+            retention: self.retention,
             ..new
         };
     }

@@ -1,14 +1,24 @@
-//! `quittance rebuild --check` and `quittance audit`: what was changed by hand is found.
+//! `quittance rebuild` and `quittance audit`: what was changed by hand is found.
 
 use std::process::Command;
 
 use serde_json::Value;
+use testdb::wait;
 
 use crate::shop::{PATH, SECRET, Server, Shop, json_lines, said, sample};
 
+on_each!(
+    untouched_state_and_chain_hold,
+    a_row_edited_by_hand_is_a_difference,
+    a_stored_event_edited_by_hand_breaks_the_chain,
+    an_empty_database_has_no_chain_and_says_so,
+    removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one,
+    an_edited_checkpoint_is_found_where_there_is_a_key,
+    checkpoints_can_be_printed_and_read_back_signed_or_not,
+);
+
 /// A shop that was served and stopped, with two paid orders.
-fn stocked() -> Shop {
-    let shop = Shop::new();
+fn stocked(shop: Shop) -> Shop {
     let server = shop.serve();
     for seed in [1, 2] {
         server.deliver(PATH, SECRET, &sample(seed, "payment_intent.succeeded").body);
@@ -18,21 +28,13 @@ fn stocked() -> Shop {
     shop
 }
 
-/// As somebody opens it who has the file.
-fn database(shop: &Shop) -> rusqlite::Connection {
-    let database = rusqlite::Connection::open(shop.path("quittance.db")).expect("the database");
-    database.pragma_update(None, "foreign_keys", false).expect("a pragma");
-    database
-}
-
 /// Changes one row.
 fn edit(shop: &Shop, sql: &str) {
-    assert_eq!(database(shop).execute(sql, []).expect(sql), 1, "{sql}");
+    assert_eq!(wait(shop.database().execute(sql)), 1, "{sql}");
 }
 
-#[test]
-fn untouched_state_and_chain_hold() {
-    let shop = stocked();
+fn untouched_state_and_chain_hold(shop: Shop) {
+    let shop = stocked(shop);
     let rebuilt = shop.run(&["rebuild", "--check"]).exits(0);
     assert_eq!(rebuilt.stdout, "");
     assert_eq!(rebuilt.stderr, "2 events, 2 payments and 2 orders compared: 0 differences\n");
@@ -40,34 +42,32 @@ fn untouched_state_and_chain_hold() {
     assert!(audited.starts_with("default: the chain of ") && audited.ends_with(" over 2 events holds\n"), "{audited}");
     let report = json_lines(&shop.run(&["audit", "verify", "--json"]).ok()).remove(0);
     assert_eq!((&report["account"], &report["report"]["events"]), (&"default".into(), &2.into()));
-    shop.run(&["rebuild"]).exits(2);
+    let rebuilt = shop.run(&["rebuild"]).exits(0);
+    assert_eq!(rebuilt.stderr, "2 events, 2 payments and 2 orders compared: 0 differences put right\n");
 }
 
-#[test]
-fn an_empty_database_has_no_chain_and_says_so() {
-    let shop = Shop::new();
+fn an_empty_database_has_no_chain_and_says_so(shop: Shop) {
     shop.run(&["migrate"]).ok();
     let audited = shop.run(&["audit", "verify"]).exits(0);
     assert!(audited.stderr.contains("no events"), "{audited:?}");
     shop.run(&["rebuild", "--check"]).ok();
 }
 
-#[test]
-fn a_row_edited_by_hand_is_a_difference() {
+fn a_row_edited_by_hand_is_a_difference(first: Shop) {
     for (sql, named) in [
-        ("UPDATE payment SET status = 'failed' WHERE rowid = (SELECT min(rowid) FROM payment)", "payment pay_"),
+        ("UPDATE payment SET status = 'failed' WHERE id = (SELECT min(id) FROM payment)", "payment pay_"),
         (
-            "UPDATE payment SET amount_captured = amount_captured + 1 WHERE rowid = (SELECT max(rowid) FROM payment)",
+            "UPDATE payment SET amount_captured = amount_captured + 1 WHERE id = (SELECT max(id) FROM payment)",
             "payment pay_",
         ),
-        ("DELETE FROM payment WHERE rowid = (SELECT max(rowid) FROM payment)", "payment pay_"),
+        ("DELETE FROM payment WHERE id = (SELECT max(id) FROM payment)", "payment pay_"),
         (
             "UPDATE merchant_order SET payment_status = 'pending' WHERE rowid = (SELECT min(rowid) FROM merchant_order)",
             "order ",
         ),
         ("DELETE FROM merchant_order WHERE rowid = (SELECT min(rowid) FROM merchant_order)", "order "),
     ] {
-        let shop = stocked();
+        let shop = stocked(first.another());
         edit(&shop, sql);
         let found = shop.run(&["rebuild", "--check"]).exits(1);
         assert!(found.stdout.lines().any(|line| line.starts_with(&format!("default {named}"))), "{sql}: {found:?}");
@@ -76,20 +76,33 @@ fn a_row_edited_by_hand_is_a_difference() {
             "{sql}: {found:?}"
         );
         shop.run(&["audit", "verify"]).ok();
+        let rebuilt = shop.run(&["rebuild"]).exits(0);
+        assert!(rebuilt.stdout.contains(named) && rebuilt.stderr.contains(" put right\n"), "{sql}: {rebuilt:?}");
+        shop.run(&["rebuild", "--check"]).ok();
     }
 }
 
-#[test]
-fn a_stored_event_edited_by_hand_breaks_the_chain() {
-    for sql in [
-        "UPDATE event_body SET body = CAST(replace(CAST(body AS TEXT), '\"livemode\": false', '\"livemode\": true ') AS BLOB) WHERE seq = 1",
-        "UPDATE event_body SET body = CAST(body || x'20' AS BLOB) WHERE seq = 2",
-        "UPDATE event SET event_id = 'evt_forged' WHERE seq = 1",
-        "UPDATE event SET body_hash = zeroblob(32) WHERE seq = 2",
-        "DELETE FROM event WHERE seq = 2",
-        "UPDATE batch SET previous_hash = zeroblob(32) WHERE number = (SELECT max(number) FROM batch)",
-    ] {
-        let shop = stocked();
+fn a_stored_event_edited_by_hand_breaks_the_chain(first: Shop) {
+    let edited = match first.database().is_postgres() {
+        true => [
+            "convert_to(replace(convert_from(body, 'UTF8'), '\"livemode\": false', '\"livemode\": true '), 'UTF8')",
+            "body || '\\x20'",
+        ],
+        false => [
+            "CAST(replace(CAST(body AS TEXT), '\"livemode\": false', '\"livemode\": true ') AS BLOB)",
+            "CAST(body || x'20' AS BLOB)",
+        ],
+    };
+    let bodies =
+        edited.map(|body| format!("UPDATE event_body SET body = {body} WHERE seq = (SELECT min(seq) FROM event)"));
+    let others = [
+        "UPDATE event SET event_id = 'evt_forged' WHERE seq = (SELECT min(seq) FROM event)",
+        "UPDATE event SET body_hash = (SELECT hash FROM batch WHERE number = 1) WHERE seq = (SELECT max(seq) FROM event)",
+        "DELETE FROM event WHERE seq = (SELECT max(seq) FROM event)",
+        "UPDATE batch SET previous_hash = hash WHERE number = (SELECT max(number) FROM batch)",
+    ];
+    for sql in bodies.iter().map(String::as_str).chain(others) {
+        let shop = stocked(first.another());
         edit(&shop, sql);
         let found = shop.run(&["audit", "verify"]).exits(1);
         assert!(found.stdout.lines().count() >= 2 && found.stdout.ends_with("is broken\n"), "{sql}: {found:?}");
@@ -134,16 +147,18 @@ fn remove_links_after(shop: &Shop, batch: u64) {
         "DELETE FROM event_body WHERE seq IN (SELECT seq FROM event WHERE batch > {batch});
          DELETE FROM event WHERE batch > {batch}; DELETE FROM batch WHERE number > {batch};"
     );
-    database(shop).execute_batch(&removal).expect("they are removed");
+    // Where the next link goes on from.
+    let end = "UPDATE chain_head SET number = batch.number, hash = batch.hash
+               FROM batch WHERE batch.number = (SELECT max(number) FROM batch)";
+    let removal = if shop.database().is_postgres() { format!("{removal} {end}") } else { removal };
+    wait(shop.database().execute(&removal));
 }
 
 fn kept(shop: &Shop) -> Vec<Value> {
     json_lines(&std::fs::read_to_string(shop.path("checkpoints.jsonl")).expect("the file"))
 }
 
-#[test]
-fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one() {
-    let shop = Shop::new();
+fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one(shop: Shop) {
     let log = witnessed(&shop, 1..=5);
     let last = kept(&shop).pop().expect("a checkpoint");
     assert_eq!((&last["account"], &last["writer"], &last["batch"]), (&"default".into(), &"main".into(), &5.into()));
@@ -178,9 +193,7 @@ fn removed_events_at_the_end_are_found_with_a_checkpoint_and_only_with_one() {
     assert!(found.contains("default: batch 5 is another one than line "), "{found}");
 }
 
-#[test]
-fn an_edited_checkpoint_is_found_where_there_is_a_key() {
-    let shop = Shop::new();
+fn an_edited_checkpoint_is_found_where_there_is_a_key(shop: Shop) {
     witnessed(&shop, 1..=2);
     let last = kept(&shop).pop().expect("one of when it stopped");
     remove_links_after(&shop, 1);
@@ -195,9 +208,8 @@ fn an_edited_checkpoint_is_found_where_there_is_a_key() {
     assert!(unchecked.contains("no key to check the others with"), "{unchecked}");
 }
 
-#[test]
-fn checkpoints_can_be_printed_and_read_back_signed_or_not() {
-    let shop = stocked();
+fn checkpoints_can_be_printed_and_read_back_signed_or_not(shop: Shop) {
+    let shop = stocked(shop);
     let unsigned = shop.run(&["audit", "checkpoint"]).exits(0);
     assert!(unsigned.stderr.contains("QUITTANCE_CHECKPOINT_KEY"), "{unsigned:?}");
     let signed = said(&mut signing(&shop, &["audit", "checkpoint"])).exits(0);

@@ -48,6 +48,24 @@ fn wrong_usage_is_status_2() {
 }
 
 #[test]
+fn bodies_are_kept_for_longer_than_gateways_try_again() {
+    let shop = Shop::new();
+    let checked = |retention: &str| {
+        shop.write("quittance.toml", format!("[stripe]\nwebhook_secrets = [\"whsec_file\"]\n{retention}"));
+        shop.run(&["config", "check"])
+    };
+    assert!(checked("").ok().contains("bodies     kept\n"));
+    let months = checked("[retention]\nbodies = \"90d\"\n").ok();
+    assert!(months.contains("bodies     dropped after 90 days\n") && !months.contains("warning"), "{months}");
+    let days = checked("[retention]\nbodies = \"3d\"\n").ok();
+    assert!(days.contains("warning    retention.bodies is 3d"), "{days}");
+    for wrong in ["90", "0d", "-1d", "3w", "", "99999999999d"] {
+        let said = checked(&format!("[retention]\nbodies = \"{wrong}\"\n")).exits(1);
+        assert!(said.stderr.contains("retention.bodies") && said.stderr.contains("90d"), "{wrong}: {said:?}");
+    }
+}
+
+#[test]
 fn what_is_configured_is_said_without_any_secret() {
     let shop = Shop::new();
     shop.write(

@@ -4,9 +4,16 @@ use serde_json::Value;
 
 use crate::shop::{PATH, SECRET, Server, Shop, json_lines, sample};
 
+on_each!(
+    lists_are_filtered_and_newest_first_with_and_without_a_server,
+    an_event_is_shown_with_all_that_is_known_of_it,
+    a_redelivery_is_shown_and_is_no_event,
+    a_replay_changes_nothing_that_was_right_with_and_without_a_server,
+    one_of_several_events_with_one_id_can_be_chosen,
+);
+
 /// A shop with three kinds of events in it, all applied; the oldest first.
-fn stocked() -> (Shop, Server, Vec<String>) {
-    let shop = Shop::new();
+fn stocked(shop: Shop) -> (Shop, Server, Vec<String>) {
     let server = shop.serve();
     let types = ["payment_intent.succeeded", "charge.failed", "payment_intent.canceled", "payment_intent.succeeded"];
     let mut ids = Vec::new();
@@ -58,17 +65,15 @@ fn everything_about_listing(shop: &Shop, ids: &[String]) {
     }
 }
 
-#[test]
-fn lists_are_filtered_and_newest_first_with_and_without_a_server() {
-    let (shop, server, ids) = stocked();
+fn lists_are_filtered_and_newest_first_with_and_without_a_server(shop: Shop) {
+    let (shop, server, ids) = stocked(shop);
     everything_about_listing(&shop, &ids);
     server.stop();
     everything_about_listing(&shop, &ids);
 }
 
-#[test]
-fn an_event_is_shown_with_all_that_is_known_of_it() {
-    let (shop, _server, ids) = stocked();
+fn an_event_is_shown_with_all_that_is_known_of_it(shop: Shop) {
+    let (shop, _server, ids) = stocked(shop);
     let event = sample(1, "payment_intent.succeeded");
     let body: Value = serde_json::from_str(&event.body).expect("JSON");
     let shown = json_lines(&shop.run(&["events", "show", &ids[0], "--json"]).ok()).remove(0);
@@ -87,9 +92,7 @@ fn an_event_is_shown_with_all_that_is_known_of_it() {
     assert_eq!(listed(&shop, &["--payment", payment.as_str().expect("an id")]), ids[..1]);
 }
 
-#[test]
-fn a_redelivery_is_shown_and_is_no_event() {
-    let shop = Shop::new();
+fn a_redelivery_is_shown_and_is_no_event(shop: Shop) {
     let server = shop.serve();
     let event = sample(5, "payment_intent.succeeded");
     server.deliver(PATH, SECRET, &event.body);
@@ -126,9 +129,8 @@ fn everything_about_replaying(shop: &Shop, ids: &[String]) {
     shop.run(&["rebuild", "--check"]).ok();
 }
 
-#[test]
-fn a_replay_changes_nothing_that_was_right_with_and_without_a_server() {
-    let (shop, server, ids) = stocked();
+fn a_replay_changes_nothing_that_was_right_with_and_without_a_server(shop: Shop) {
+    let (shop, server, ids) = stocked(shop);
     everything_about_replaying(&shop, &ids);
     server.applied();
     server.stop();
@@ -139,7 +141,7 @@ fn a_replay_changes_nothing_that_was_right_with_and_without_a_server() {
 #[test]
 fn a_reader_that_left_is_no_failure() {
     use std::io::Read;
-    let (shop, _server, ids) = stocked();
+    let (shop, _server, ids) = stocked(Shop::new());
     let mut command = shop.command(&["events", "show", &ids[0]]);
     let mut child = command
         .stdout(std::process::Stdio::piped())
@@ -211,9 +213,7 @@ fn looking_changes_no_file_that_is_not_quittances() {
     }
 }
 
-#[test]
-fn one_of_several_events_with_one_id_can_be_chosen() {
-    let shop = Shop::new();
+fn one_of_several_events_with_one_id_can_be_chosen(shop: Shop) {
     let server = shop.serve();
     let body = sample(1, "payment_intent.succeeded").body;
     let mut event: Value = serde_json::from_str(&body).expect("JSON");

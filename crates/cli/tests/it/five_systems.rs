@@ -34,21 +34,24 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/five-systems.sh")
 }
 
-fn run(quittance: &Path, edit: impl FnOnce(&mut Command)) -> Said {
-    let shop = Shop::new();
+on_each!(all_five_end_as_they_should);
+
+fn run(shop: &Shop, quittance: &Path, edit: impl FnOnce(&mut Command)) -> Said {
     let mut command = Command::new("/bin/sh");
     command.arg(script()).current_dir(shop.path("")).env("QUITTANCE", quittance);
+    if shop.database().is_postgres() {
+        command.arg(shop.database().url());
+    }
     edit(&mut command);
     said(&mut command)
 }
 
-#[test]
-fn all_five_end_as_they_should() {
+fn all_five_end_as_they_should(shop: Shop) {
     for (program, version) in [("curl", "--version"), ("openssl", "version")] {
         let found = Command::new(program).arg(version).output().is_ok_and(|found| found.status.success());
         assert!(found, "{program} is missing: install it, the example needs it");
     }
-    let said = run(Path::new(env!("CARGO_BIN_EXE_quittance")), |_| {}).exits(0);
+    let said = run(&shop, Path::new(env!("CARGO_BIN_EXE_quittance")), |_| {}).exits(0);
     let printed: Vec<String> = said.stdout.lines().map(without_padding).collect();
     assert_eq!(printed, PRINTED, "{}", said.stderr);
     let triggered: Vec<&str> = said.stderr.lines().filter(|line| !line.starts_with("checkout.session.")).collect();
@@ -59,10 +62,11 @@ fn all_five_end_as_they_should() {
 fn what_is_missing_is_one_line() {
     let empty = tempfile::tempdir().expect("a folder");
     let binary = Path::new(env!("CARGO_BIN_EXE_quittance"));
-    let no_curl = run(binary, |command| {
+    let shop = Shop::new();
+    let no_curl = run(&shop, binary, |command| {
         command.env("PATH", empty.path());
     });
-    let no_quittance = run(Path::new("/nowhere/quittance"), |_| {});
+    let no_quittance = run(&shop, Path::new("/nowhere/quittance"), |_| {});
     for (said, missing) in [(no_curl, "curl"), (no_quittance, "/nowhere/quittance")] {
         let said = said.exits(1);
         assert_eq!((said.stdout.as_str(), said.stderr.lines().count()), ("", 1), "{}", said.stderr);

@@ -1,18 +1,24 @@
 //! The real binary, run as its users run it.
 
+#[macro_use]
+mod shop;
+
 mod audit;
 mod configuration;
 mod crash;
 mod demo;
 mod endpoints;
 mod events;
+mod faults;
 mod five_systems;
 mod interop;
 mod keys;
 mod logs;
+mod migrate;
+mod postgres;
+mod prove;
 mod reload;
 mod serve;
-mod shop;
 mod simulate;
 mod trigger;
 mod verify;

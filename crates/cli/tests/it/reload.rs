@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::shop::{PATH, SECRET, Server, Shop, request, sample, until};
 
+on_each!(a_secret_is_rotated_under_load_without_a_refused_delivery);
+
 fn file(secrets: &[&str]) -> String {
     let secrets: Vec<String> = secrets.iter().map(|secret| format!("{secret:?}")).collect();
     format!("[stripe]\nwebhook_secrets = [{}]\n", secrets.join(", "))
@@ -21,9 +23,7 @@ fn read_again(server: &Server, times: usize) {
     until("it is read again", || (server.log().matches("Configuration read again").count() >= times).then_some(()));
 }
 
-#[test]
-fn a_secret_is_rotated_under_load_without_a_refused_delivery() {
-    let shop = Shop::new();
+fn a_secret_is_rotated_under_load_without_a_refused_delivery(shop: Shop) {
     shop.write("quittance.toml", file(&["whsec_a"]));
     let server = serve(&shop);
     let (ended, new_one, sent) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));

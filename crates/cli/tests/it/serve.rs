@@ -6,9 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::shop::{PATH, PATIENCE, SECRET, Server, Shop, request, said, sample, until};
 
-#[test]
-fn it_says_where_it_listens_and_takes_deliveries_at_both_endpoints() {
-    let shop = Shop::new();
+on_each!(
+    it_says_where_it_listens_and_takes_deliveries_at_both_endpoints,
+    sigterm_finishes_the_request_under_way_however_often_it_is_sent,
+    a_second_interrupt_does_not_wait_for_anybody,
+    a_start_on_a_migrated_database_takes_no_time_to_speak_of,
+);
+
+fn it_says_where_it_listens_and_takes_deliveries_at_both_endpoints(shop: Shop) {
     let server = shop.serve();
     assert_eq!(server.stdout(), format!("listening on http://{}\n", server.address));
     assert_ne!(server.address.port(), 0);
@@ -42,9 +47,7 @@ fn is_closed(server: &Server) -> Option<()> {
     TcpStream::connect(server.address).err().map(|_| ())
 }
 
-#[test]
-fn sigterm_finishes_the_request_under_way_however_often_it_is_sent() {
-    let shop = Shop::new();
+fn sigterm_finishes_the_request_under_way_however_often_it_is_sent(shop: Shop) {
     let mut server = shop.serve();
     let (mut connection, last) = begin_delivery(&server, 1);
     // One more that is answered, so that the first surely was read.
@@ -61,9 +64,7 @@ fn sigterm_finishes_the_request_under_way_however_often_it_is_sent() {
     assert_eq!(shop.run(&["events", "list"]).ok().lines().count(), 2);
 }
 
-#[test]
-fn a_second_interrupt_does_not_wait_for_anybody() {
-    let shop = Shop::new();
+fn a_second_interrupt_does_not_wait_for_anybody(shop: Shop) {
     let mut server = shop.serve();
     let (_connection, _) = begin_delivery(&server, 1);
     server.deliver(PATH, SECRET, &sample(2, "charge.succeeded").body);
@@ -139,9 +140,7 @@ fn each_of_several_secrets_counts_and_no_other() {
 }
 
 /// `cargo xtask bench` measures it; this only finds what is out of all proportion.
-#[test]
-fn a_start_on_a_migrated_database_takes_no_time_to_speak_of() {
-    let shop = Shop::new();
+fn a_start_on_a_migrated_database_takes_no_time_to_speak_of(shop: Shop) {
     shop.run(&["migrate"]).ok();
     let event = sample(1, "payment_intent.succeeded");
     let started = Instant::now();

@@ -15,6 +15,7 @@ use gateways::stripe::sample::{Overrides, SampleEvent, Sampler};
 use gateways::{Secret, stripe};
 use secrecy::SecretString;
 use serde_json::Value;
+use testdb::{Database, wait};
 
 pub const SECRET: &str = "whsec_cli_6b1f0e3d9a72c845";
 pub const PATH: &str = "/api/webhooks/stripe";
@@ -36,6 +37,25 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Where `quittance` is run, with nothing of the caller's around it.
 pub struct Shop {
     folder: tempfile::TempDir,
+    database: Database,
+}
+
+/// Runs each test, a function that takes a shop, on every database.
+macro_rules! on_each {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::shop::Shop::new());
+            })+
+        }
+        mod postgres {
+            $(#[test]
+            fn $test() {
+                super::$test($crate::shop::Shop::on_postgres());
+            })+
+        }
+    };
 }
 
 /// What a command said and how it ended.
@@ -70,8 +90,26 @@ impl Said {
 }
 
 impl Shop {
+    /// On SQLite, in the file that it has without configuration.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a scratch folder") }
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let database = Database::sqlite_file(&folder.path().join("quittance.db"));
+        Self { folder, database }
+    }
+
+    pub fn on_postgres() -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        Self { folder, database: wait(Database::postgres()) }
+    }
+
+    /// Another one, on a database of the same kind.
+    pub fn another(&self) -> Self {
+        if self.database.is_postgres() { Self::on_postgres() } else { Self::new() }
+    }
+
+    /// As somebody reaches it who has the database.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -102,6 +140,9 @@ impl Shop {
             if ours.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
+        }
+        if self.database.is_postgres() {
+            command.env("DATABASE_URL", self.database.url());
         }
         command.env("STRIPE_WEBHOOK_SECRET", SECRET);
         command

@@ -7,6 +7,8 @@ use gateways::stripe::sample::{Life, Sampler};
 
 use crate::shop::{Shop, json_lines};
 
+on_each!(shuffled_and_duplicated_lives_come_to_what_they_should);
+
 /// The payments that `--seed` makes.
 fn lives(seed: u64, count: usize) -> Vec<Life> {
     let start = Timestamp::parse("2025-01-01T00:00:00Z").expect("an instant");
@@ -14,9 +16,7 @@ fn lives(seed: u64, count: usize) -> Vec<Life> {
     (0..count).map(|_| sampler.any_life(start)).collect()
 }
 
-#[test]
-fn shuffled_and_duplicated_lives_come_to_what_they_should() {
-    let shop = Shop::new();
+fn shuffled_and_duplicated_lives_come_to_what_they_should(shop: Shop) {
     let server = shop.serve();
     let key = shop.key("read");
     let lives = lives(11, 50);

@@ -5,13 +5,18 @@ use std::net::TcpListener;
 
 use crate::shop::{SECRET, Server, Shop, json_lines, said};
 
+on_each!(
+    every_type_it_lists_is_accepted,
+    what_is_asked_for_lands_in_the_state,
+    the_merchants_own_senders_find_their_endpoints,
+    what_is_registered_is_paid_as_it_is_due,
+);
+
 fn trigger(shop: &Shop, server: &Server, arguments: &[&str]) -> crate::shop::Said {
     shop.run(&[&["trigger", "--to", &server.url()], arguments].concat())
 }
 
-#[test]
-fn every_type_it_lists_is_accepted() {
-    let shop = Shop::new();
+fn every_type_it_lists_is_accepted(shop: Shop) {
     let server = shop.serve();
     let list = shop.run(&["trigger", "--list"]).ok();
     let types: HashSet<&str> = list.lines().collect();
@@ -31,9 +36,7 @@ fn every_type_it_lists_is_accepted() {
     }
 }
 
-#[test]
-fn what_is_asked_for_lands_in_the_state() {
-    let shop = Shop::new();
+fn what_is_asked_for_lands_in_the_state(shop: Shop) {
     let server = shop.serve();
     let key = shop.key("read");
     let asked =
@@ -145,9 +148,7 @@ fn every_gateway_that_can_be_signed_for_has_its_types() {
 }
 
 /// A payment that nobody registered is not found; its event is kept.
-#[test]
-fn the_merchants_own_senders_find_their_endpoints() {
-    let shop = Shop::new();
+fn the_merchants_own_senders_find_their_endpoints(shop: Shop) {
     let secrets = [("WEBHOOK_SECRET", "generic-secret"), ("PAYMENT_API_KEY", "microservice-key")];
     let server = Server::start(shop.command(&["serve", "--listen", "127.0.0.1:0"]).envs(secrets));
     for (gateway, refused) in [("generic", 401), ("microservice", 401)] {
@@ -171,9 +172,7 @@ fn the_merchants_own_senders_find_their_endpoints() {
 
 /// What is named and registered is paid as it is due, without saying the amount again;
 /// nothing that nobody asked for is named.
-#[test]
-fn what_is_registered_is_paid_as_it_is_due() {
-    let shop = Shop::new();
+fn what_is_registered_is_paid_as_it_is_due(shop: Shop) {
     let server = shop.serve();
     let key = shop.key("write");
     let post = |path: &str, body: &str| {

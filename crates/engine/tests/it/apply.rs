@@ -4,7 +4,7 @@ use domain::AccountId;
 use gateways::stripe::sample::Sampler;
 use store::{EventState, NewEvent};
 
-use crate::scratch::{NOW, Scratch, about, as_gateways_deliver, lives};
+use crate::it::scratch::{NOW, Scratch, about, as_gateways_deliver, lives};
 
 #[tokio::test]
 async fn what_a_crash_left_behind_is_applied_at_the_next_start() {
@@ -17,7 +17,7 @@ async fn what_a_crash_left_behind_is_applied_at_the_next_start() {
     db.settled().await;
     engine.stop().await;
     assert_eq!(engine::rebuild::check(&db).await.unwrap().differences, []);
-    assert_eq!(db.rows("SELECT count(*) FROM event WHERE state NOT IN ('applied', 'ignored')"), ["0"]);
+    assert_eq!(db.rows("SELECT count(*) FROM event WHERE state NOT IN ('applied', 'ignored')").await, ["0"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn several_engines_apply_each_event_once() {
     }
     assert_eq!(db.state().await, one.state().await);
     let again = "SELECT subject_id, to_status, event_seq, count(*) FROM history GROUP BY 1, 2, 3 HAVING count(*) > 1";
-    assert_eq!(db.rows(again), [""; 0], "no transition is stored twice");
+    assert_eq!(db.rows(again).await, [""; 0], "no transition is stored twice");
     assert_eq!(engine::rebuild::check(&db).await.unwrap().differences, []);
 }
 
@@ -58,7 +58,7 @@ async fn accounts_are_applied_apart() {
     let comparison = engine::rebuild::check(&db).await.unwrap();
     assert_eq!((comparison.differences.as_slice(), comparison.payments), (&[][..], 3 * 20));
     let mixed = "SELECT count(*) FROM payment p JOIN payment q ON p.id = q.id AND p.account <> q.account";
-    assert_eq!(db.rows(mixed), ["0"], "the same objects make other payments in other accounts");
+    assert_eq!(db.rows(mixed).await, ["0"], "the same objects make other payments in other accounts");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use domain::{AccountId, Timestamp};
 use engine::checkpoints::{self, Chains, Checkpoint, CheckpointFault, CheckpointReport, Found, NotKept};
-use engine::{CheckpointKey, Engine, Witness};
+use engine::{CheckpointKey, Engine, Upkeep, Witness};
 use gateways::stripe::sample::Sampler;
 use secrecy::SecretString;
 use store::ChainHead;
@@ -298,7 +298,7 @@ async fn an_engine_that_stops_keeps_a_checkpoint_of_all_that_it_stored() {
     let (db, folder) = (Scratch::new().await, tempfile::tempdir().unwrap());
     went_on(&db, 1).await;
     let witness = Witness::new(Some(secret()), Some(file_in(&folder))).unwrap();
-    let engine = Engine::start_with_witness(db.clone(), db.clock.clone(), witness);
+    let engine = Engine::start_with(db.clone(), db.clock.clone(), Upkeep { witness, ..Upkeep::default() });
     let event = about(&mut Sampler::new(99), "payment_intent.succeeded", "pi_99");
     engine.intake().submit(event).await.expect("it is stored");
     engine.stop().await;

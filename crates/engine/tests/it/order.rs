@@ -4,7 +4,7 @@ use domain::{DisputeStatus, PaymentStatus};
 use gateways::stripe::sample::{LifeKind, Overrides, Sampler};
 use store::PaymentFilter;
 
-use crate::scratch::{NOW, Scratch, as_gateways_deliver, delivery, lives};
+use crate::it::scratch::{NOW, Scratch, as_gateways_deliver, delivery, lives};
 
 #[tokio::test]
 async fn order_batches_and_duplicates_make_no_difference() {

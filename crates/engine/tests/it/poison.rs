@@ -4,7 +4,7 @@ use domain::{Timestamp, retry};
 use gateways::stripe::sample::Sampler;
 use store::{EventFilter, EventState, NewEvent};
 
-use crate::scratch::{NOW, Scratch, about};
+use crate::it::scratch::{NOW, Scratch, about, until};
 
 /// Its payment's row cannot be read.
 const POISONED: &str = "evt_poisoned";
@@ -14,7 +14,7 @@ async fn with_a_poisoned_event() -> (Scratch, Vec<NewEvent>) {
     let mut sampler = Sampler::new(5);
     db.accepted(&[about(&mut sampler, "payment_intent.created", "pi_1")], NOW).await;
     db.apply_all().await;
-    db.tamper("UPDATE payment SET description = facts, facts = '{\"intents\":7}'");
+    db.tamper("UPDATE payment SET description = facts, facts = '{\"intents\":7}'").await;
     let mut poisoned = about(&mut sampler, "payment_intent.succeeded", "pi_1");
     poisoned.event_id = POISONED.to_owned();
     let sound = |sampler: &mut Sampler, n: i32| about(sampler, "payment_intent.succeeded", &format!("pi_sound_{n}"));
@@ -31,13 +31,13 @@ async fn it_stops_no_other() {
         let applied = EventFilter { state: Some(EventState::Applied), ..EventFilter::default() };
         db.count_events(&applied).await.unwrap() == batch.len() as u64
     };
-    crate::scratch::until(others_are_applied, || format!("{:#?}", db.rows("SELECT event_id, state, error FROM event")))
-        .await;
+    let events = async || format!("{:#?}", db.rows("SELECT event_id, state, error FROM event").await);
+    until(others_are_applied, events).await;
     let failed = async || db.event(POISONED).await.state == EventState::Failed;
-    crate::scratch::until(failed, || "the poisoned event did not fail".to_owned()).await;
+    until(failed, async || "the poisoned event did not fail".to_owned()).await;
     engine.stop().await;
     let paid = "SELECT count(*) FROM payments WHERE payment_status = 'paid'";
-    assert_eq!(db.rows(paid), ["3"], "each of the others, once");
+    assert_eq!(db.rows(paid).await, ["3"], "each of the others, once");
 }
 
 #[tokio::test]
@@ -81,12 +81,12 @@ async fn it_backs_off_dies_and_is_replayed_after_repair() {
     db.apply_all().await;
     assert_eq!(db.event(POISONED).await.state, EventState::Dead, "nobody tries it again");
 
-    db.tamper("UPDATE payment SET facts = description WHERE facts = '{\"intents\":7}'");
+    db.tamper("UPDATE payment SET facts = description WHERE facts = '{\"intents\":7}'").await;
     assert!(db.replay_event(&event.account, event.seq, db.clock.now()).await.unwrap());
     db.apply_all().await;
     let event = db.event(POISONED).await;
     assert_eq!((event.state, event.attempts, event.error_message), (EventState::Applied, 0, None));
-    assert_eq!(db.rows("SELECT count(*) FROM payments WHERE payment_status = 'paid'"), ["4"]);
+    assert_eq!(db.rows("SELECT count(*) FROM payments WHERE payment_status = 'paid'").await, ["4"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Deriving all state again, to find what differs.
 
-use crate::scratch::{NOW, Scratch, as_gateways_deliver, lives};
+use crate::it::scratch::{NOW, Scratch, as_gateways_deliver, lives};
 
 async fn lived(payments: usize) -> Scratch {
     let db = Scratch::new().await;
@@ -19,7 +19,7 @@ async fn a_sound_store_has_no_differences() {
     assert_eq!((comparison.payments, comparison.orders), (250, 250));
     assert_eq!(comparison.events, lives(11, 250).len() as u64);
 
-    db.tamper("DELETE FROM event_body");
+    db.tamper("DELETE FROM event_body").await;
     assert_eq!(engine::rebuild::check(&db).await.unwrap().differences, [], "facts outlive bodies");
 }
 
@@ -40,7 +40,7 @@ async fn whatever_was_done_to_it_is_found() {
         ("what was captured", format!("UPDATE payment SET amount_captured = 1 WHERE id = {paid}"), "payment pay_", "paid"),
         ("what was refunded", format!("UPDATE payment SET amount_refunded = 1 WHERE id = {paid}"), "payment pay_", "paid"),
         ("a dispute", format!("UPDATE payment SET dispute_status = 'lost' WHERE id = {paid}"), "payment pay_", "paid"),
-        ("visibility", format!("UPDATE payment SET visible = 0 WHERE id = {paid}"), "payment pay_", "paid"),
+        ("visibility", format!("UPDATE payment SET visible = false WHERE id = {paid}"), "payment pay_", "paid"),
         ("its order", format!("UPDATE payment SET order_id = 'x' WHERE id = {paid}"), "payment pay_", "paid"),
         ("its facts", format!("UPDATE payment SET facts = '{{\"creates\":true}}' WHERE id = {paid}"), "payment pay_", "paid"),
         ("a payment is gone", format!("DELETE FROM payment WHERE id = {paid}"), "payment pay_", "paid"),
@@ -70,13 +70,13 @@ async fn whatever_was_done_to_it_is_found() {
         ),
     ];
     for (name, sql, subject, derived) in cases {
-        let undo = Undo::of(&db);
-        db.tamper(&sql);
+        let undo = Undo::of(&db).await;
+        db.tamper(&sql).await;
         let differences = engine::rebuild::check(&db).await.unwrap().differences;
         assert_eq!(differences.len(), 1, "{name}: {differences:#?}");
         assert!(differences[0].subject.starts_with(subject), "{name}: {differences:?}");
         assert!(differences[0].derived.starts_with(derived), "{name}: {differences:?}");
-        undo.now(&db);
+        undo.now(&db).await;
         assert_eq!(engine::rebuild::check(&db).await.unwrap().differences, [], "{name}: undone");
     }
 }
@@ -85,17 +85,17 @@ async fn whatever_was_done_to_it_is_found() {
 struct Undo;
 
 impl Undo {
-    fn of(db: &Scratch) -> Self {
+    async fn of(db: &Scratch) -> Self {
         let copy = "DROP TABLE IF EXISTS payment_copy; DROP TABLE IF EXISTS order_copy;
                     CREATE TABLE payment_copy AS SELECT * FROM payment;
                     CREATE TABLE order_copy AS SELECT * FROM merchant_order;";
-        db.database().execute_batch(copy).expect("copied");
+        db.database().execute(copy).await;
         Self
     }
 
-    fn now(self, db: &Scratch) {
+    async fn now(self, db: &Scratch) {
         let back = "DELETE FROM payment; DELETE FROM merchant_order;
                     INSERT INTO payment SELECT * FROM payment_copy; INSERT INTO merchant_order SELECT * FROM order_copy;";
-        db.database().execute_batch(back).expect("put back");
+        db.database().execute(back).await;
     }
 }

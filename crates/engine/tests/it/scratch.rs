@@ -6,9 +6,8 @@ use std::time::Duration;
 use domain::{AccountId, Timestamp};
 use engine::{Clock, Engine};
 use gateways::stripe::sample::{Overrides, SampleEvent, Sampler};
-use rusqlite::types::ValueRef;
 use store::{EventFilter, EventRow, NewEvent, Store};
-use tempfile::TempDir;
+use testdb::{Database, Locked};
 
 /// 2025-11-20T16:00:00Z
 pub const NOW: Timestamp = Timestamp::from_seconds(1_763_654_400);
@@ -18,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub struct Scratch {
     store: Store,
     pub clock: Clock,
-    directory: TempDir,
+    database: Database,
 }
 
 impl Deref for Scratch {
@@ -31,21 +30,24 @@ impl Deref for Scratch {
 
 impl Scratch {
     pub async fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = Self::open(&directory).await;
+        Self::on(crate::database().await).await
+    }
+
+    pub async fn on(database: Database) -> Self {
+        let store = Store::open(database.url()).await.expect("it opens");
         store.migrate().await.expect("it migrates");
-        Self { store, clock: Clock::manual(NOW), directory }
+        Self { store, clock: Clock::manual(NOW), database }
     }
 
-    async fn open(directory: &TempDir) -> Store {
-        let url = format!("sqlite:{}", directory.path().join("store.db").display());
-        Store::open(&url).await.expect("it opens")
+    /// The same database as another process sees it.
+    pub async fn opened_again(&self) -> Store {
+        Store::open(self.database.url()).await.expect("it opens again")
     }
 
-    /// As after a crash: another process on the same file.
+    /// As after a crash: another process on the same database.
     pub async fn restarted(self) -> Self {
         self.store.close().await;
-        let store = Self::open(&self.directory).await;
+        let store = self.opened_again().await;
         Self { store, ..self }
     }
 
@@ -53,34 +55,23 @@ impl Scratch {
         Engine::start(self.store.clone(), self.clock.clone())
     }
 
-    pub fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.directory.path().join("store.db")).expect("a second connection")
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
-    /// Runs a statement as somebody would who has the file.
-    pub fn tamper(&self, sql: &str) {
-        let changed = self.database().execute(sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        assert!(changed > 0, "{sql} changed nothing");
+    /// Runs a statement as somebody would who has the database.
+    pub async fn tamper(&self, sql: &str) {
+        assert!(self.database.execute(sql).await > 0, "{sql} changed nothing");
     }
 
     /// A query's rows, each as text.
-    pub fn rows(&self, sql: &str) -> Vec<String> {
-        let database = self.database();
-        let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let columns = statement.column_count();
-        let row = |row: &rusqlite::Row<'_>| {
-            let texts: Vec<String> = (0..columns).map(|column| text_of(row.get_ref_unwrap(column))).collect();
-            Ok(texts.join(" "))
-        };
-        let rows = statement.query_map([], row).and_then(Iterator::collect);
-        rows.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
+        self.database.rows(sql).await.iter().map(|row| row.join(" ")).collect()
     }
 
     /// Nobody else can write as long as this lives.
-    pub fn locked(&self) -> rusqlite::Connection {
-        let database = self.database();
-        database.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
-        database
+    pub async fn locked(&self) -> Locked {
+        self.database.locked().await
     }
 
     pub async fn accepted(&self, batch: &[NewEvent], now: Timestamp) {
@@ -95,9 +86,9 @@ impl Scratch {
     /// Waits until a running engine has nothing left to do.
     pub async fn settled(&self) {
         let idle = async || self.backlog().await.expect("it answers").events == 0;
-        let last_look = || {
+        let last_look = async || {
             let pending = "SELECT event_id, state, attempts, error FROM event WHERE due_at IS NOT NULL LIMIT 5";
-            format!("still to be applied: {:#?}", self.rows(pending))
+            format!("still to be applied: {:#?}", self.rows(pending).await)
         };
         until(idle, last_look).await;
     }
@@ -121,24 +112,15 @@ impl Scratch {
                               failure_reason FROM refunds";
         let disputes = "SELECT account, id, payment_id, gateway_dispute_id, charge_id, status, stage, amount, currency,
                                reason, net, due_by FROM disputes";
-        state.extend(self.rows(refunds));
-        state.extend(self.rows(disputes));
+        state.extend(self.rows(refunds).await);
+        state.extend(self.rows(disputes).await);
         state.sort();
         state
     }
 }
 
-fn text_of(value: ValueRef<'_>) -> String {
-    match value {
-        ValueRef::Null => "NULL".to_owned(),
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Real(number) => number.to_string(),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
-    }
-}
-
 /// Looks until `done`; fails with what `last_look` says when it takes too long.
-pub async fn until(done: impl AsyncFn() -> bool, last_look: impl Fn() -> String) {
+pub async fn until(done: impl AsyncFn() -> bool, last_look: impl AsyncFn() -> String) {
     let mut look_again = tokio::time::interval(LOOK_AGAIN);
     let looking = async {
         while !done().await {
@@ -146,7 +128,7 @@ pub async fn until(done: impl AsyncFn() -> bool, last_look: impl Fn() -> String)
         }
     };
     if tokio::time::timeout(DEADLINE, looking).await.is_err() {
-        panic!("not after {DEADLINE:?}: {}", last_look());
+        panic!("not after {DEADLINE:?}: {}", last_look().await);
     }
 }
 

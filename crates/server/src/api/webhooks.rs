@@ -60,10 +60,13 @@ async fn look(app: &App) -> (StatusCode, Health) {
         oldest_pending_seconds: 0,
         version: env!("CARGO_PKG_VERSION"),
     };
-    let Ok(backlog) = app.store.backlog().await else { return (StatusCode::SERVICE_UNAVAILABLE, health) };
-    if !app.probe.is_writable(&app.store).await {
+    // This one says at once that the database is away; who reads waits for a connection.
+    if app.intake.is_failing() || !app.probe.is_writable(&app.store).await {
         return (StatusCode::SERVICE_UNAVAILABLE, health);
     }
+    let Ok(Ok(backlog)) = tokio::time::timeout(PROBE_TIMEOUT, app.store.backlog()).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, health);
+    };
     let age = |since: domain::Timestamp| app.clock.now().seconds().saturating_sub(since.seconds()).max(0);
     health.database = "ok";
     health.backlog = backlog.events;

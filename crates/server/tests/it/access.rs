@@ -5,7 +5,7 @@ use axum::http::{Method, Request, StatusCode};
 use server::Endpoint;
 use store::KeyScope;
 
-use crate::app::{NOW, TestApp, about, account, id_of, secret, unrelated, with_key};
+use crate::it::app::{NOW, TestApp, about, account, id_of, secret, unrelated, with_key};
 
 const READS: [&str; 7] = [
     "/api/webhooks/events",

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use server::{App, Endpoint, Endpoints, PublicConfig};
 use store::{ApiKey, KeyScope, Store};
-use tempfile::TempDir;
+use testdb::Database;
 use tower::ServiceExt;
 
 /// 2025-11-20T16:00:00Z
@@ -78,7 +78,7 @@ pub struct TestApp {
     app: Option<App>,
     pub router: Router,
     engine: Option<Engine>,
-    directory: TempDir,
+    database: Database,
     finished: bool,
 }
 
@@ -90,15 +90,18 @@ impl TestApp {
     }
 
     pub async fn with(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let url = format!("sqlite:{}", directory.path().join("store.db").display());
-        let store = Store::open(&url).await.expect("it opens");
+        let database = crate::database().await;
+        Self::on(database, Clock::manual(NOW), endpoints).await
+    }
+
+    /// On a database that may have others.
+    pub async fn on(database: Database, clock: Clock, endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+        let store = Store::open(database.url()).await.expect("it opens");
         store.migrate().await.expect("it migrates");
-        let clock = Clock::manual(NOW);
         let engine = Engine::start(store.clone(), clock.clone());
         let app = App::new(store.clone(), engine.intake(), clock.clone(), Endpoints::new(endpoints));
         let router = server::router(app.clone());
-        Self { store, clock, app: Some(app), router, engine: Some(engine), directory, finished: false }
+        Self { store, clock, app: Some(app), router, engine: Some(engine), database, finished: false }
     }
 
     /// Puts other endpoints in force.
@@ -113,8 +116,13 @@ impl TestApp {
         self.app = Some(app);
     }
 
-    pub fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.directory.path().join("store.db")).expect("a second connection")
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What people's SQL says: each row as its columns' texts.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        self.database.rows(sql).await
     }
 
     /// Everything accepted is applied; then the engine stops.

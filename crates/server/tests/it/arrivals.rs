@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
-use crate::gateway::{CREATES, GENERIC, GENERIC_CREATES, REJECTS, intent, path, refund, session, shop};
+use crate::it::app::TestApp;
+use crate::it::gateway::{CREATES, GENERIC, GENERIC_CREATES, REJECTS, intent, path, refund, session, shop};
 
 /// How the application and its gateway may name one payment.
 struct Naming {
@@ -123,10 +123,10 @@ async fn whichever_comes_first_the_end_is_the_same() {
             // An event that names a registered order is a payment of it at once.
             let at_once = early && naming.registered == json!({});
             let states: &[&str] = if at_once { &["paid"] } else { &["pending", "paid"] };
-            assert_eq!(app.path_of("payment", &id), path(states), "{case}");
-            assert_eq!(app.path_of("order", "6735"), path(&["pending", "paid"]), "{case}");
-            assert_eq!(app.notices(&id), [("payment.paid".to_owned(), 1)], "{case}");
-            assert_eq!(app.notices("6735"), [("order.paid".to_owned(), 1)], "{case}");
+            assert_eq!(app.path_of("payment", &id).await, path(states), "{case}");
+            assert_eq!(app.path_of("order", "6735").await, path(&["pending", "paid"]), "{case}");
+            assert_eq!(app.notices(&id).await, [("payment.paid".to_owned(), 1)], "{case}");
+            assert_eq!(app.notices("6735").await, [("order.paid".to_owned(), 1)], "{case}");
             let events = app.seen("/api/webhooks/events").await;
             assert_eq!((&events["data"][0]["state"], events["data"].as_array().unwrap().len()), (&json!("applied"), 1));
             assert_eq!(payment["events"].as_array().unwrap().len(), 1, "{case}");
@@ -159,14 +159,14 @@ async fn a_derived_id_leads_to_the_registered_one() {
         assert_eq!(app.seen("/api/orders/6735").await["payment_status"], "paid", "{case}");
         // The generic gateway's statements are no payment by themselves.
         let states: &[&str] = if derived.is_some() { &["paid"] } else { &["pending", "paid"] };
-        assert_eq!(app.path_of("payment", &id), path(states), "{case}");
-        assert_eq!(app.path_of("order", "6735").last().unwrap().1, "paid", "{case}");
+        assert_eq!(app.path_of("payment", &id).await, path(states), "{case}");
+        assert_eq!(app.path_of("order", "6735").await.last().unwrap().1, "paid", "{case}");
         assert_eq!(app.seen("/api/webhooks/events").await["data"][0]["state"], "applied", "{case}");
         assert_eq!(derived.is_some(), naming.at[1] == CREATES, "{case}");
-        assert_eq!(app.notices(&id), [("payment.paid".to_owned(), 1)], "{case}");
-        assert_eq!(app.notices("6735"), [("order.paid".to_owned(), 1)], "{case}");
+        assert_eq!(app.notices(&id).await, [("payment.paid".to_owned(), 1)], "{case}");
+        assert_eq!(app.notices("6735").await, [("order.paid".to_owned(), 1)], "{case}");
         naming.deliver(&app, naming.at[1]).await;
-        assert_eq!(app.notices(&id), [("payment.paid".to_owned(), 1)], "{case}, again");
+        assert_eq!(app.notices(&id).await, [("payment.paid".to_owned(), 1)], "{case}, again");
         app.finish_sound().await;
     }
 }
@@ -198,10 +198,10 @@ async fn a_life_that_came_early_joins_with_its_history() {
     assert_eq!(payment["amount_refunded"], 500);
     let expected = ["evt_1 applied", "evt_2 applied", "evt_3 applied", "evt_4 applied"];
     assert_eq!(states(&app.seen("/api/webhooks/events").await), expected);
-    assert_eq!(app.path_of("payment", id), path(&["pending", "failed", "paid", "partially_refunded"]));
-    assert_eq!(app.path_of("order", "6735"), path(&["pending", "failed", "paid", "partially_refunded"]));
+    assert_eq!(app.path_of("payment", id).await, path(&["pending", "failed", "paid", "partially_refunded"]));
+    assert_eq!(app.path_of("order", "6735").await, path(&["pending", "failed", "paid", "partially_refunded"]));
     let told = ["payment.failed", "payment.paid", "payment.partially_refunded"].map(|kind| (kind.to_owned(), 1));
-    assert_eq!(app.notices(id), told);
+    assert_eq!(app.notices(id).await, told);
     app.finish_sound().await;
 }
 
@@ -214,10 +214,10 @@ async fn an_order_that_is_registered_late_has_its_payment() {
         let registered = app.made("/api/orders", json!({"id": "6735", "amount": 1500, "currency": "usd"})).await;
         assert_eq!((&registered["payment_status"], &registered["amount"]), (&json!("paid"), &json!(1500)), "{at}");
         assert_eq!(registered["payments"][0]["payment_status"], "paid", "{at}");
-        assert_eq!(app.path_of("order", "6735").last().unwrap().1, "paid", "{at}");
-        assert_eq!(app.notices("6735"), [("order.paid".to_owned(), 1)], "{at}");
+        assert_eq!(app.path_of("order", "6735").await.last().unwrap().1, "paid", "{at}");
+        assert_eq!(app.notices("6735").await, [("order.paid".to_owned(), 1)], "{at}");
         let id = registered["payments"][0]["id"].as_str().unwrap();
-        assert_eq!(app.notices(id), [("payment.paid".to_owned(), 1)], "{at}");
+        assert_eq!(app.notices(id).await, [("payment.paid".to_owned(), 1)], "{at}");
         app.finish_sound().await;
     }
 }
@@ -259,10 +259,10 @@ async fn all_at_once_the_end_is_the_same() {
         assert_eq!((&payment["payment_status"], &payment["amount_captured"]), (&json!("paid"), &json!(1500)));
         assert_eq!(app.seen("/api/payments").await["data"].as_array().unwrap().len(), 1);
         assert_eq!(app.seen("/api/orders/6735").await["payment_status"], "paid");
-        assert_eq!(app.path_of("payment", "77").last().unwrap().1, "paid");
-        assert_eq!(app.path_of("order", "6735"), path(&["pending", "paid"]), "round {round}");
-        assert_eq!(app.notices("77"), [("payment.paid".to_owned(), 1)]);
-        assert_eq!(app.notices("6735"), [("order.paid".to_owned(), 1)]);
+        assert_eq!(app.path_of("payment", "77").await.last().unwrap().1, "paid");
+        assert_eq!(app.path_of("order", "6735").await, path(&["pending", "paid"]), "round {round}");
+        assert_eq!(app.notices("77").await, [("payment.paid".to_owned(), 1)]);
+        assert_eq!(app.notices("6735").await, [("order.paid".to_owned(), 1)]);
         app.finish_sound().await;
     }
 }

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::app::NOW;
-use crate::bookings::{book, checkout, confirmed, house, lost_to, pending, state};
-use crate::gateway::{CREATES, REJECTS, intent, path};
+use crate::it::app::NOW;
+use crate::it::bookings::{book, checkout, confirmed, house, lost_to, pending, state};
+use crate::it::gateway::{CREATES, REJECTS, intent, path};
 
 /// By SEPA and the like the page is completed first and paid days later.
 #[tokio::test]
@@ -58,8 +58,8 @@ async fn coming_back_from_the_page_confirms_once() {
                 assert_eq!((again.status.as_u16(), &again.json()["status"]), (200, &json!("confirmed")), "{case}");
                 app.hears(at, &body).await;
             }
-            assert_eq!(app.path_of("booking", "1"), path(&["pending", "confirmed"]), "{case}");
-            assert_eq!(app.notices("1"), [("booking.confirmed".to_owned(), 1)], "{case}");
+            assert_eq!(app.path_of("booking", "1").await, path(&["pending", "confirmed"]), "{case}");
+            assert_eq!(app.notices("1").await, [("booking.confirmed".to_owned(), 1)], "{case}");
             book(&app, "2", "2026-12-01", "2026-12-05", json!({})).await;
             app.post("/api/bookings/2/confirm", confirm).await.is_problem(409, "session_taken");
             for wrong in ["{}", r#"{"session_id":"../pi_1"}"#, r#"{"session_id":7}"#, r#"{"session":"cs_1"}"#, ""] {

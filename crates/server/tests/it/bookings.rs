@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
-use crate::gateway::{CREATES, GENERIC, REJECTS, intent, path, refund, session, shop};
+use crate::it::app::TestApp;
+use crate::it::gateway::{CREATES, GENERIC, REJECTS, intent, path, refund, session, shop};
 
 pub async fn house() -> TestApp {
     let app = shop().await;
@@ -178,8 +178,8 @@ async fn of_two_that_overlap_the_first_that_is_paid_is_confirmed() {
         assert_eq!(state(&app, "2").await, confirmed());
         assert_eq!(state(&app, "1").await, lost_to("2"));
         assert_eq!(state(&app, "3").await, lost_to("2"));
-        assert_eq!(app.notices("2"), [("booking.confirmed".to_owned(), 1)]);
-        assert_eq!(app.notices("1"), [("booking.cancelled".to_owned(), 1)]);
+        assert_eq!(app.notices("2").await, [("booking.confirmed".to_owned(), 1)]);
+        assert_eq!(app.notices("1").await, [("booking.cancelled".to_owned(), 1)]);
         // What comes again, or later, revises neither.
         let winner = app.seen("/api/bookings/2").await;
         let payment = winner["payment_ids"][0].as_str().unwrap().to_owned();
@@ -193,14 +193,14 @@ async fn of_two_that_overlap_the_first_that_is_paid_is_confirmed() {
         let [status, payment_status, ..] = state(&app, "2").await;
         assert_eq!((status, payment_status), (json!("confirmed"), json!("refunded")), "a refund frees nothing");
         assert_eq!(state(&app, "1").await, lost_to("2"));
-        assert_eq!(app.path_of("booking", "1"), path(&["pending", "cancelled"]));
+        assert_eq!(app.path_of("booking", "1").await, path(&["pending", "cancelled"]));
 
         // Giving it up does.
         for _ in 0..2 {
             let reply = app.post("/api/bookings/2/cancel", "").await;
             assert_eq!((reply.status.as_u16(), &reply.json()["reason"]), (200, &json!("requested")), "{}", reply.text);
         }
-        assert_eq!(app.path_of("booking", "2"), path(&["pending", "confirmed", "cancelled"]));
+        assert_eq!(app.path_of("booking", "2").await, path(&["pending", "confirmed", "cancelled"]));
         assert_eq!(
             app.seen("/api/resources/house/availability?from=2026-12-01&to=2026-12-08").await["available"],
             true
@@ -240,8 +240,8 @@ async fn of_a_hundred_paid_at_once_exactly_one_is_confirmed() {
     let bodies: Vec<String> = ids.iter().map(|id| checkout(id, "completed", json!({}))).collect();
     let mut deliveries = tokio::task::JoinSet::new();
     for body in bodies {
-        let signature = gateways::stripe::sign(&crate::app::secret("whsec_test"), app.clock.now(), body.as_bytes());
-        let request = crate::app::post(REJECTS, &[(gateways::stripe::SIGNATURE_HEADER, &signature)], body);
+        let signature = gateways::stripe::sign(&crate::it::app::secret("whsec_test"), app.clock.now(), body.as_bytes());
+        let request = crate::it::app::post(REJECTS, &[(gateways::stripe::SIGNATURE_HEADER, &signature)], body);
         let router = app.router.clone();
         deliveries.spawn(async move { tower::ServiceExt::oneshot(router, request).await.unwrap().status() });
     }
@@ -290,10 +290,10 @@ async fn whatever_happens_at_once_one_is_confirmed() {
         let winner = confirmed["data"][0]["id"].as_str().unwrap();
         for number in (1..=8).map(|number| format!("b{number}")).filter(|id| id != winner) {
             assert_eq!(state(app, &number).await, lost_to(winner));
-            assert_eq!(app.path_of("booking", &number), path(&["pending", "cancelled"]));
+            assert_eq!(app.path_of("booking", &number).await, path(&["pending", "cancelled"]));
         }
-        assert_eq!(app.path_of("booking", winner), path(&["pending", "confirmed"]));
-        assert_eq!(app.notices(winner), [("booking.confirmed".to_owned(), 1)]);
+        assert_eq!(app.path_of("booking", winner).await, path(&["pending", "confirmed"]));
+        assert_eq!(app.notices(winner).await, [("booking.confirmed".to_owned(), 1)]);
         owned.finish_sound().await;
     }
 }
@@ -318,7 +318,7 @@ async fn a_failed_payment_cancels_until_a_later_one_succeeds() {
     assert_eq!(state(&app, "1").await, confirmed());
     app.hears(REJECTS, &intent("evt_s2", "succeeded", "pi_2", json!({"metadata": {"booking_id": "2"}}))).await;
     assert_eq!(state(&app, "2").await, lost_to("1"));
-    assert_eq!(app.path_of("booking", "1"), path(&["pending", "cancelled", "confirmed"]));
+    assert_eq!(app.path_of("booking", "1").await, path(&["pending", "cancelled", "confirmed"]));
     app.finish_sound().await;
 }
 
@@ -341,16 +341,16 @@ async fn a_booking_may_be_registered_after_it_was_paid() {
                     app.hears(at, body).await;
                 }
                 assert_eq!(state(&app, "1").await, confirmed(), "{case}");
-                assert_eq!(app.path_of("booking", "1"), path(&["pending", "confirmed"]), "{case}");
-                assert_eq!(app.notices("1"), [("booking.confirmed".to_owned(), 1)], "{case}");
+                assert_eq!(app.path_of("booking", "1").await, path(&["pending", "confirmed"]), "{case}");
+                assert_eq!(app.notices("1").await, [("booking.confirmed".to_owned(), 1)], "{case}");
                 let shown = app.seen("/api/bookings/1").await;
                 let payment_id = shown["payment_ids"][0].as_str().unwrap();
-                assert_eq!(app.notices(payment_id), [("payment.paid".to_owned(), 1)], "{case}");
-                assert_eq!(app.path_of("payment", payment_id), path(&["paid"]), "{case}");
+                assert_eq!(app.notices(payment_id).await, [("payment.paid".to_owned(), 1)], "{case}");
+                assert_eq!(app.path_of("payment", payment_id).await, path(&["paid"]), "{case}");
                 assert_eq!(app.seen("/api/webhooks/events").await["data"][0]["state"], "applied", "{case}");
                 ends.push(shown["payments"].clone());
                 app.hears(at, body).await;
-                assert_eq!(app.path_of("booking", "1"), path(&["pending", "confirmed"]), "{case}, again");
+                assert_eq!(app.path_of("booking", "1").await, path(&["pending", "confirmed"]), "{case}, again");
                 app.finish_sound().await;
             }
             for end in &mut ends {
@@ -404,7 +404,7 @@ async fn refunding_a_held_payment_confirms_no_booking() {
     assert_eq!(state(&app, "1").await, pending(), "a part of it");
     app.hears(REJECTS, &refund("evt_rest", "re_2", "pi_1", 60)).await;
     assert_eq!(state(&app, "1").await, pending(), "all of it");
-    assert_eq!(app.path_of("booking", "1"), path(&["pending"]));
+    assert_eq!(app.path_of("booking", "1").await, path(&["pending"]));
     app.finish_sound().await;
 }
 

@@ -20,8 +20,8 @@ use server::endpoint::{Reply, Unmatched};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::app::{self, TestApp};
-use crate::gateway::intent;
+use crate::it::app::{self, TestApp};
+use crate::it::gateway::intent;
 
 /// A, point of sale.
 pub const TILL: &str = "/payments/webhook";
@@ -165,13 +165,9 @@ impl BuiltIn {
     /// Waits until everything that came was applied, or failed to be.
     pub async fn tried(&self) {
         let mut look_again = tokio::time::interval(Duration::from_millis(5));
-        let database = self.database();
-        let pending = || {
-            let sql = "SELECT count(*) FROM event WHERE state = 'pending'";
-            database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("it counts")
-        };
+        let pending = async || self.rows("SELECT 1 FROM event WHERE state = 'pending' LIMIT 1").await;
         let trying = async {
-            while pending() > 0 {
+            while !pending().await.is_empty() {
                 look_again.tick().await;
             }
         };

@@ -13,9 +13,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use server::Endpoint;
 
-use crate::app::{TestApp, post};
-use crate::built_in::{BuiltIn, EXTERNAL_PAYPAL, EXTERNAL_STRIPE, SHOP_PAYPAL, TILL, hand_out};
-use crate::systems::text_of;
+use crate::it::app::{TestApp, post};
+use crate::it::built_in::{BuiltIn, EXTERNAL_PAYPAL, EXTERNAL_STRIPE, SHOP_PAYPAL, TILL, hand_out};
 
 /// How many deliveries are under way at once where they come in a crowd.
 const CROWD: usize = 16;
@@ -91,26 +90,20 @@ fn wrapped(number: usize, index: &Value, object: &Value) -> Value {
 
 /// State that has to be the same whatever came first: people's tables, without the times at
 /// which rows were written.
-pub fn state(app: &TestApp) -> BTreeMap<&'static str, Vec<String>> {
-    let database = app.database();
-    let table = |name: &'static str| {
-        let mut statement = database.prepare(&format!("SELECT * FROM {name}")).expect(name);
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-        let read = |row: &rusqlite::Row<'_>| {
-            let mut text = String::new();
-            for (number, column) in columns.iter().enumerate() {
-                if !["created_at", "updated_at"].contains(&column.as_str()) {
-                    text.push_str(&format!("{column}={} ", text_of(row.get_ref(number)?)));
-                }
-            }
-            Ok(text)
+pub async fn state(app: &TestApp) -> BTreeMap<&'static str, Vec<String>> {
+    let mut state = BTreeMap::new();
+    for name in ["payments", "orders", "refunds", "disputes"] {
+        let table = app.database().table(&format!("SELECT * FROM {name}")).await;
+        let text = |row: &Vec<String>| {
+            let columns = table.columns.iter().zip(row);
+            let lasting = columns.filter(|(column, _)| !["created_at", "updated_at"].contains(&column.as_str()));
+            lasting.map(|(column, value)| format!("{column}={value} ")).collect::<String>()
         };
-        let rows = statement.query_map([], read).expect(name);
-        let mut rows: Vec<String> = rows.collect::<Result<_, _>>().expect(name);
+        let mut rows: Vec<String> = table.rows.iter().map(text).collect();
         rows.sort();
-        (name, rows)
-    };
-    ["payments", "orders", "refunds", "disputes"].map(table).into()
+        state.insert(name, rows);
+    }
+    state
 }
 
 /// Delivers all, one after the other or in crowds, each as often as it is listed.
@@ -151,9 +144,9 @@ async fn any_order_ends_the_same(folder: &str, path: &'static str) {
         let app = deliver(app.await, path, bodies, if seed % 2 == 0 { 1 } else { CROWD }).await;
         let unsettled = app.rows(
             "SELECT event_id, state, error_message FROM webhook_events WHERE state IN ('failed', 'dead', 'pending')",
-        );
+        ).await;
         assert!(unsettled.is_empty(), "seed {seed}: {unsettled:?}");
-        ends.push(state(&app));
+        ends.push(state(&app).await);
         app.finish_sound().await;
     }
     let payments = ends[0]["payments"].len();
@@ -235,7 +228,7 @@ async fn any_order_of_events_and_registrations_ends_the_same(path: &'static str)
             }
         }
         app.settled().await;
-        ends.push(state(&app));
+        ends.push(state(&app).await);
         app.finish_sound().await;
     }
     for (seed, end) in ends.iter().enumerate() {

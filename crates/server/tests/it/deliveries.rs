@@ -5,7 +5,7 @@ use domain::Mode;
 use gateways::stripe::{SIGNATURE_HEADER, sign};
 use server::Endpoint;
 
-use crate::app::{HOOK, NOW, TestApp, about, id_of, post, secret, unrelated};
+use crate::it::app::{HOOK, NOW, TestApp, about, id_of, post, secret, unrelated};
 
 #[tokio::test]
 async fn an_event_is_accepted_then_a_duplicate() {
@@ -28,10 +28,9 @@ async fn an_event_that_is_not_applied_yet_is_no_duplicate() {
     let body = about("payment_intent.succeeded", "pi_1", "6735");
     app.accept(body.as_str()).await;
     app.settled().await;
-    let database = app.database();
     for state in ["failed", "dead"] {
         let sql = format!("UPDATE event SET state = '{state}', due_at = NULL, attempts = 12, error = 'corrupt'");
-        database.execute_batch(&sql).expect(state);
+        app.database().execute(&sql).await;
         assert_eq!(app.accept(body.as_str()).await["status"], "accepted", "{state}");
         app.settled().await;
         assert_eq!(app.accept(body.as_str()).await["status"], "duplicate", "the retry ran it again");

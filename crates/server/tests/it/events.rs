@@ -5,7 +5,7 @@ use domain::Mode;
 use serde_json::{Value, json};
 use server::Endpoint;
 
-use crate::app::{HOOK, NOW, TestApp, about, id_of, secret, unrelated};
+use crate::it::app::{HOOK, NOW, TestApp, about, id_of, secret, unrelated};
 
 #[tokio::test]
 async fn pages_lose_and_repeat_nothing() {
@@ -239,7 +239,7 @@ async fn stats_count_a_day_unless_asked_otherwise() {
     app.accept(unrelated("evt_2")).await;
     app.accept(unrelated("evt_3")).await;
     app.settled().await;
-    app.database().execute_batch("UPDATE event SET state = 'dead' WHERE event_id = 'evt_3'").unwrap();
+    app.database().execute("UPDATE event SET state = 'dead' WHERE event_id = 'evt_3'").await;
     let day = app.get("/api/webhooks/stats").await.json();
     assert_eq!(
         (&day["total"], &day["applied"], &day["ignored"], &day["dead"]),

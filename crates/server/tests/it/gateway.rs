@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use server::Endpoint;
 use server::endpoint::{OnAmountMismatch, Unmatched};
 
-use crate::app::{NOW, Reply, TestApp, post, secret};
+use crate::it::app::{NOW, Reply, TestApp, post, secret};
 
 /// Makes payments from events.
 pub const CREATES: &str = "/payments/webhook";
@@ -131,21 +131,23 @@ impl TestApp {
     }
 
     /// How often each notice is in the outbox, of those that name this subject.
-    pub fn notices(&self, subject_id: &str) -> Vec<(String, i64)> {
-        let database = self.database();
-        let sql = "SELECT type, count(*) FROM notifications WHERE subject_id = ? GROUP BY type ORDER BY type";
-        let mut statement = database.prepare(sql).expect("it is SQL");
-        let rows = statement.query_map([subject_id], |row| Ok((row.get(0)?, row.get(1)?))).expect("it reads");
-        rows.collect::<Result<_, _>>().expect("rows")
+    pub async fn notices(&self, subject_id: &str) -> Vec<(String, i64)> {
+        let of_subject = format!(
+            "SELECT type, count(*) FROM notifications WHERE subject_id = '{subject_id}' GROUP BY type ORDER BY type"
+        );
+        let rows = self.rows(&of_subject).await;
+        rows.into_iter().map(|row| (row[0].clone(), row[1].parse().expect("a number"))).collect()
     }
 
     /// The states of a subject's kind in the order in which they were observed.
-    pub fn path_of(&self, subject: &str, id: &str) -> Vec<(Option<String>, String)> {
-        let database = self.database();
-        let sql = "SELECT from_status, to_status FROM history WHERE subject = ? AND subject_id = ? ORDER BY seq";
-        let mut statement = database.prepare(sql).expect("it is SQL");
-        let rows = statement.query_map([subject, id], |row| Ok((row.get(0)?, row.get(1)?))).expect("it reads");
-        rows.collect::<Result<_, _>>().expect("rows")
+    pub async fn path_of(&self, subject: &str, id: &str) -> Vec<(Option<String>, String)> {
+        let of_subject = format!(
+            "SELECT coalesce(from_status, ''), to_status FROM history
+             WHERE subject = '{subject}' AND subject_id = '{id}' ORDER BY seq"
+        );
+        let rows = self.rows(&of_subject).await;
+        let from = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        rows.iter().map(|row| (from(&row[0]), row[1].clone())).collect()
     }
 
     /// Everything is applied, and deriving it again from what is stored gives the same.

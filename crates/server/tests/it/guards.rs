@@ -10,7 +10,7 @@ use server::endpoint::Secrets;
 use server::limits::Rate;
 use server::{Endpoint, Endpoints};
 
-use crate::app::{HOOK, NOW, Reply, TestApp, post, secret, unrelated};
+use crate::it::app::{HOOK, NOW, Reply, TestApp, post, secret, unrelated};
 
 const OTHER_HOOK: &str = "/hooks/other";
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::app::{NOW, Reply, TestApp, about};
+use crate::it::app::{NOW, Reply, TestApp, about};
 
 async fn open(app: &TestApp, path: &str) -> Reply {
     app.send(Request::get(path).body(Body::empty()).unwrap()).await
@@ -21,7 +21,7 @@ async fn health_says_what_waits_and_how_long() {
     );
     app.accept(about("payment_intent.created", "pi_1", "6735")).await;
     app.settled().await;
-    app.database().execute_batch("UPDATE payment SET facts = 'nonsense'").unwrap();
+    app.database().execute("UPDATE payment SET facts = 'nonsense'").await;
     app.accept(about("payment_intent.succeeded", "pi_1", "6735")).await; // It cannot be applied.
     for (seconds, status) in [(0, "ok"), (60, "ok"), (61, "degraded"), (3600, "degraded")] {
         app.clock.set(NOW.plus_micros(seconds * 1_000_000));

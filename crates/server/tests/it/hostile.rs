@@ -4,8 +4,8 @@
 use axum::http::StatusCode;
 use gateways::Gateway;
 
-use crate::app::{Reply, post};
-use crate::built_in::{BuiltIn, PATHS, gateway_at, paid, register};
+use crate::it::app::{Reply, post};
+use crate::it::built_in::{BuiltIn, PATHS, gateway_at, paid, register};
 
 /// An event of this path's gateway with these further members in the object that counts.
 fn event_with(path: &str, n: usize, members: &str) -> String {
@@ -114,15 +114,15 @@ fn is_clear(reply: &Reply, stored: i64, what: &str) {
     }
 }
 
-fn count(app: &BuiltIn) -> i64 {
-    app.rows("SELECT count(*) FROM webhook_events")[0][0].parse().expect("a number")
+async fn count(app: &BuiltIn) -> i64 {
+    app.rows("SELECT count(*) FROM webhook_events").await[0][0].parse().expect("a number")
 }
 
 /// Nothing is stuck, everything can be shown, and the state is what the events say.
 async fn ends_well(app: BuiltIn) {
     app.settled().await;
     let stuck = "SELECT event_id, error_message FROM webhook_events WHERE state IN ('failed', 'dead', 'pending')";
-    assert_eq!(app.rows(stuck), Vec::<Vec<String>>::new());
+    assert_eq!(app.rows(stuck).await, Vec::<Vec<String>>::new());
     for path in ["webhooks/events", "payments", "orders", "refunds", "disputes"] {
         let listed = app.get(&format!("/api/{path}?limit=200")).await;
         assert_eq!(listed.status, StatusCode::OK, "{path}: {}", listed.text);
@@ -137,9 +137,9 @@ async fn hostile_bodies_get_a_clear_answer_and_harm_no_other_event() {
         let members = members().into_iter().enumerate();
         let events = members.map(|(n, (name, members))| (name, event_with(path, n, &members).into_bytes()));
         for (n, (name, body)) in (100..).zip(events.chain(nonsense(path))) {
-            let before = count(&app);
+            let before = count(&app).await;
             let reply = app.posted(path, body).await;
-            is_clear(&reply, count(&app) - before, &format!("{name} at {path}"));
+            is_clear(&reply, count(&app).await - before, &format!("{name} at {path}"));
             let id = register(&app, path, n).await;
             let next = app.posted(path, paid(path, n)).await;
             assert_eq!(next.status, StatusCode::OK, "after {name} at {path}: {}", next.text);

@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::app::NOW;
-use crate::built_in::{BOOKINGS, BuiltIn, EXTERNAL, EXTERNAL_PAYPAL, EXTERNAL_STRIPE, PORTAL, SHOP, SHOP_PAYPAL};
-use crate::corpus::state;
-use crate::gateway::{event, intent, refund};
+use crate::it::app::NOW;
+use crate::it::built_in::{BOOKINGS, BuiltIn, EXTERNAL, EXTERNAL_PAYPAL, EXTERNAL_STRIPE, PORTAL, SHOP, SHOP_PAYPAL};
+use crate::it::corpus::state;
+use crate::it::gateway::{event, intent, refund};
 
 const ROUNDS: u64 = 40;
 
@@ -94,15 +94,15 @@ async fn three_gateways_and_the_application_in_any_order() {
             }
         }
         app.settled().await;
-        assert_eq!(app.rows("SELECT id FROM payments"), [["own"]], "seed {seed}: {told:#?}");
+        assert_eq!(app.rows("SELECT id FROM payments").await, [["own"]], "seed {seed}: {told:#?}");
         let rows = "SELECT gateway_refund_id, count(*) FROM refunds GROUP BY 1 ORDER BY 1";
-        assert_eq!(app.rows(rows), [["REF-1", "1"], ["re_1", "1"]], "seed {seed}: {told:#?}");
-        assert_eq!(app.rows("SELECT gateway_dispute_id FROM disputes"), [["dp_1"]], "seed {seed}: {told:#?}");
+        assert_eq!(app.rows(rows).await, [["REF-1", "1"], ["re_1", "1"]], "seed {seed}: {told:#?}");
+        assert_eq!(app.rows("SELECT gateway_dispute_id FROM disputes").await, [["dp_1"]], "seed {seed}: {told:#?}");
         // Two where Stripe's and PayPal's objects were payments of their own, each paid,
         // before the application registered the one that they are.
-        let paid = app.rows("SELECT count(*) FROM notifications WHERE type = 'payment.paid'");
+        let paid = app.rows("SELECT count(*) FROM notifications WHERE type = 'payment.paid'").await;
         assert!([["1"], ["2"]].iter().any(|count| paid == [count]), "seed {seed}: {paid:?} {told:#?}");
-        ends.push((seed, state(&app), told.join("\n")));
+        ends.push((seed, state(&app).await, told.join("\n")));
         app.finish_sound().await;
     }
     let (_, expected, first) = &ends[0];

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
-use crate::gateway::{CREATES, GENERIC, HOLDS, REJECTS, intent, path, refund, session, shop};
+use crate::it::app::TestApp;
+use crate::it::gateway::{CREATES, GENERIC, HOLDS, REJECTS, intent, path, refund, session, shop};
 
 async fn order(app: &TestApp, id: &str, amount: i64) {
     app.made("/api/orders", json!({"id": id, "amount": amount, "currency": "USD"})).await;
@@ -141,7 +141,7 @@ async fn of_an_order_with_two_open_payments_neither_is_meant() {
     app.hears(REJECTS, &paid(3)).await;
     let shown = app.seen("/api/orders/6735").await;
     assert_eq!((shown["payments"].as_array().unwrap().len(), &shown["amount_paid"]), (4, &json!(6000)));
-    assert_eq!((&shown["payment_status"], app.notices("6735").len()), (&json!("paid"), 1));
+    assert_eq!((&shown["payment_status"], app.notices("6735").await.len()), (&json!("paid"), 1));
     app.finish_sound().await;
 }
 
@@ -156,7 +156,7 @@ async fn what_is_said_later_of_the_same_object_goes_the_same_way() {
     app.hears(REJECTS, &intent("evt_2", "succeeded", "pi_1", json!({"metadata": {"order_id": "6735"}}))).await;
     app.hears(REJECTS, &refund("evt_3", "re_1", "pi_1", 1500)).await;
     assert_eq!((status(&app, "a").await, status(&app, "b").await), ("refunded".to_owned(), "pending".to_owned()));
-    assert_eq!(app.path_of("payment", "a"), path(&["pending", "failed", "paid", "refunded"]));
+    assert_eq!(app.path_of("payment", "a").await, path(&["pending", "failed", "paid", "refunded"]));
     app.finish_sound().await;
 }
 
@@ -211,7 +211,7 @@ async fn money_that_differs_is_flagged_or_held() {
             let flags = shown["flags"].as_array().unwrap();
             assert_eq!(flags.contains(&json!("amount_mismatch")), flagged, "{case}: {flags:?}");
             assert_eq!((&shown["amount"], &shown["currency"]), (&json!(1500), &json!("USD")), "{case}, as registered");
-            let told = app.notices("1").contains(&("payment.paid".to_owned(), 1));
+            let told = app.notices("1").await.contains(&("payment.paid".to_owned(), 1));
             // Who made a payment of it before it was registered has said so.
             assert_eq!(told, !held || early && at == CREATES, "{case}");
             app.finish_sound().await;
@@ -230,10 +230,7 @@ async fn what_is_held_counts_once_it_is_released() {
     app.hears(REJECTS, &intent("evt_1", "succeeded", "pi_1", less)).await;
     let held = app.seen("/api/orders/6735").await;
     assert_eq!((&held["payment_status"], &held["amount_paid"]), (&json!("pending"), &json!(0)));
-    assert_eq!(
-        app.database().query_row("SELECT hold_reason FROM payments", [], |row| row.get::<_, String>(0)).unwrap(),
-        "amount_mismatch"
-    );
+    assert_eq!(app.database().value("SELECT hold_reason FROM payments").await, "amount_mismatch");
 
     app.post("/api/payments/1/release", r#"{"amount":1}"#).await.is_problem(400, "bad_request");
     for _ in 0..2 {
@@ -248,9 +245,9 @@ async fn what_is_held_counts_once_it_is_released() {
     payment(&app, "6735", json!({"id": "2", "amount": 1, "gateway_transaction_id": "pi_2"})).await;
     app.hears(REJECTS, &intent("evt_2", "succeeded", "pi_2", json!({"amount": 1}))).await;
     assert_eq!(app.seen("/api/orders/6735").await["payment_status"], "paid");
-    assert_eq!(app.path_of("payment", "1"), path(&["pending", "paid"]));
+    assert_eq!(app.path_of("payment", "1").await, path(&["pending", "paid"]));
     assert_eq!(
-        (app.notices("1"), app.notices("6735")),
+        (app.notices("1").await, app.notices("6735").await),
         (vec![("payment.paid".to_owned(), 1)], vec![("order.paid".to_owned(), 1)])
     );
     app.finish_sound().await;
@@ -285,7 +282,7 @@ async fn an_order_is_paid_when_its_payments_reach_what_is_due() {
     }
     app.hears(REJECTS, &refund("evt_4", "re_1", "pi_2", 2999)).await;
     assert_eq!(app.seen("/api/orders/6735").await["payment_status"], "partially_refunded");
-    assert_eq!(app.path_of("order", "6735"), path(&["pending", "paid", "partially_refunded"]));
+    assert_eq!(app.path_of("order", "6735").await, path(&["pending", "paid", "partially_refunded"]));
     app.finish_sound().await;
 }
 
@@ -327,13 +324,13 @@ async fn a_payment_waits_for_an_outside_site() {
     app.deliver_generic(GENERIC, &json!({"payment_id": "E-1", "status": "completed"})).await;
     let shown = app.seen("/api/payments/1").await;
     assert_eq!((&shown["payment_status"], &shown["external_pending"]), (&json!("paid"), &json!(false)));
-    assert_eq!(app.path_of("payment", "1"), path(&["pending", "paid"]));
+    assert_eq!(app.path_of("payment", "1").await, path(&["pending", "paid"]));
 
     // The outside site was faster than the application.
     app.deliver_generic(GENERIC, &json!({"payment_id": "E-2", "status": "completed"})).await;
     app.settled().await;
     let reply = app.post("/api/payments/2/external-pending", r#"{"external_id":"E-2"}"#).await;
     assert_eq!(reply.json()["payment_status"], "paid", "{}", reply.text);
-    assert_eq!(app.path_of("payment", "2"), path(&["pending", "paid"]));
+    assert_eq!(app.path_of("payment", "2").await, path(&["pending", "paid"]));
     app.finish_sound().await;
 }

@@ -3,7 +3,7 @@
 use gateways::stripe::sample::{LifeKind, Overrides, Sampler};
 use serde_json::{Value, json};
 
-use crate::app::{NOW, TestApp, about};
+use crate::it::app::{NOW, TestApp, about};
 
 #[tokio::test]
 async fn a_payment_and_its_order_are_shown_with_their_history() {
@@ -71,7 +71,7 @@ async fn what_is_inside_stays_inside() {
     app.accept(about("payment_intent.succeeded", "pi_1", "6735")).await;
     app.settled().await;
     let id = app.get("/api/payments").await.json()["data"][0]["id"].as_str().unwrap().to_owned();
-    app.database().execute_batch("UPDATE payment SET facts = '{\"secret\": sk_live_1'").unwrap();
+    app.database().execute("UPDATE payment SET facts = '{\"secret\": sk_live_1'").await;
     for path in ["/api/payments".to_owned(), format!("/api/payments/{id}"), "/api/orders/6735".to_owned()] {
         let reply = app.get(&path).await;
         reply.is_problem(500, "internal");

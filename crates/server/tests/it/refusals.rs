@@ -7,8 +7,8 @@ use gateways::stripe::{SIGNATURE_HEADER, sign};
 use secrecy::SecretString;
 use server::Endpoint;
 
-use crate::app::{HOOK, NOW, TestApp, post, secret, unrelated};
-use crate::log::Log;
+use crate::it::app::{HOOK, NOW, TestApp, post, secret, unrelated};
+use crate::it::log::Log;
 
 async fn nothing_is_stored(app: &TestApp) {
     assert_eq!(app.store.count_events(&Default::default()).await.unwrap(), 0);
@@ -189,14 +189,13 @@ async fn an_endpoint_without_a_secret_does_not_run() {
 #[tokio::test]
 async fn a_database_that_is_away_is_503_and_the_retry_is_taken() {
     let app = TestApp::new().await;
-    let locked = app.database();
-    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = app.database().locked().await;
     let reply = app.deliver(HOOK, unrelated("evt_1")).await;
     let error = reply.is_refusal(503);
     assert!(!error.contains("database"), "nor what is wrong inside: {error}");
     assert!(reply.header("retry-after").parse::<u32>().is_ok());
     nothing_is_stored(&app).await;
-    drop(locked);
+    locked.release().await;
     assert_eq!(app.deliver(HOOK, unrelated("evt_1")).await.status, StatusCode::OK);
     app.finish().await;
 }
@@ -204,8 +203,7 @@ async fn a_database_that_is_away_is_503_and_the_retry_is_taken() {
 #[tokio::test]
 async fn a_full_queue_is_503() {
     let app = TestApp::new().await;
-    let locked = app.database();
-    locked.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = app.database().locked().await;
     let large = |number: usize| format!("{}{}", unrelated(&format!("evt_{number}")), " ".repeat(1_000_000));
     let deliveries = (0..40).map(|number| app.deliver(HOOK, large(number)));
     let mut waiting: Vec<_> = deliveries.map(Box::pin).collect();
@@ -220,7 +218,7 @@ async fn a_full_queue_is_503() {
         }
     }
     assert_eq!(replies.len(), 40 - 33, "32 MiB may wait");
-    drop(locked);
+    locked.release().await;
     for delivery in waiting.into_iter().take(33) {
         assert_eq!(delivery.await.status, StatusCode::OK);
     }

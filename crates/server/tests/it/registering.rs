@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use server::{Endpoint, PublicConfig};
 use store::KeyScope;
 
-use crate::app::{NOW, TestApp, account, post, secret, with_key};
-use crate::gateway::{REJECTS, intent, refund, shop};
+use crate::it::app::{NOW, TestApp, account, post, secret, with_key};
+use crate::it::gateway::{REJECTS, intent, refund, shop};
 
 const COMMANDS: [&str; 8] = [
     "/api/orders",
@@ -74,7 +74,7 @@ async fn an_order_is_registered_and_shown() {
     }
     assert_eq!(app.seen("/api/orders/6735").await, expected);
     let columns = "SELECT amount || currency || (customer->>'email') || (metadata->>'table') FROM orders";
-    let row: String = app.database().query_row(columns, [], |row| row.get(0)).unwrap();
+    let row = app.database().value(columns).await;
     assert_eq!(row, "15000USDmaud@example.com4");
     app.finish_sound().await;
 }
@@ -156,7 +156,7 @@ async fn a_payment_is_registered_and_shown() {
         app.post("/api/orders/6735/payments", &other).await.is_problem(409, "reference_taken");
     }
     let row = "SELECT transaction_id || external_id || gateway_transaction_id || payment_status FROM payments";
-    let row: String = app.database().query_row(row, [], |row| row.get(0)).unwrap();
+    let row = app.database().value(row).await;
     assert_eq!(row, "TXN-123456E/9pi_1pending");
     app.finish_sound().await;
 }
@@ -425,7 +425,7 @@ async fn refunds_and_disputes_are_listed() {
             "reason": "fraudulent", "evidence_details": {"due_by": NOW.seconds() + 86_400},
         });
         let event_id = format!("evt_d{number}");
-        app.hears(REJECTS, &crate::gateway::event(&event_id, "charge.dispute.created", &dispute)).await;
+        app.hears(REJECTS, &crate::it::gateway::event(&event_id, "charge.dispute.created", &dispute)).await;
     }
     let named = |page: &Value, key: &str| -> Vec<String> {
         page["data"].as_array().unwrap().iter().map(|row| row[key].as_str().unwrap().to_owned()).collect()

@@ -10,11 +10,11 @@ use server::Endpoint;
 use server::endpoint::Secrets;
 use server::limits::Rate;
 
-use crate::app::{NOW, Reply, post};
-use crate::built_in::{
+use crate::it::app::{NOW, Reply, post};
+use crate::it::built_in::{
     BOOKINGS, BuiltIn, PATHS, PORTAL, SHOP, SHOP_PAYPAL, TILL, gateway_at, is_applied, paid, register,
 };
-use crate::gateway::event;
+use crate::it::gateway::event;
 
 /// That it was taken, in the one shape; returns the rest of what it says.
 #[track_caller]
@@ -70,7 +70,7 @@ async fn seen_before_and_not_applied_runs_again() {
             app.posted(path, paid(path, 1)).await;
             app.settled().await;
             let undone = format!("UPDATE event SET state = '{state}', due_at = NULL, attempts = 12, error = 'x'");
-            app.database().execute_batch(&undone).unwrap();
+            app.database().execute(&undone).await;
             let again = app.posted(path, paid(path, 1)).await;
             taken(&again, if is_applied(path) { "success" } else { "accepted" }, &format!("{path} {state}"));
             app.settled().await;
@@ -292,9 +292,8 @@ async fn applying_that_fails_is_500_and_the_retry_succeeds() {
     for path in PATHS {
         let app = BuiltIn::start().await;
         let id = register(&app, path, 1).await;
-        let database = app.database();
-        database.execute_batch("CREATE TABLE kept AS SELECT id, facts FROM payment").unwrap();
-        database.execute_batch("UPDATE payment SET facts = 'broken'").unwrap();
+        app.database().execute("CREATE TABLE kept AS SELECT id, facts FROM payment").await;
+        app.database().execute("UPDATE payment SET facts = 'broken'").await;
         let body = paid(path, 1);
         let reply = app.posted(path, body.as_str()).await;
         if is_applied(path) {
@@ -307,10 +306,10 @@ async fn applying_that_fails_is_500_and_the_retry_succeeds() {
             taken(&reply, "accepted", path);
         }
         app.tried().await;
-        let kept = app.rows("SELECT state, processed, error_message IS NOT NULL FROM webhook_events");
+        let kept = app.rows("SELECT state, processed, error_message IS NOT NULL FROM webhook_events").await;
         assert_eq!(kept, [["failed", "0", "1"]], "{path}");
 
-        database.execute_batch("UPDATE payment SET facts = kept.facts FROM kept WHERE kept.id = payment.id").unwrap();
+        app.database().execute("UPDATE payment SET facts = kept.facts FROM kept WHERE kept.id = payment.id").await;
         let retry = app.posted(path, body.as_str()).await;
         taken(&retry, if is_applied(path) { "success" } else { "accepted" }, path);
         app.settled().await;
@@ -338,9 +337,15 @@ async fn without_a_secret_it_is_503_and_nothing_is_accepted() {
 async fn what_takes_longer_than_the_sender_waits_is_202() {
     let app = BuiltIn::start().await;
     register(&app, PORTAL, 1).await;
-    let later = "CREATE TRIGGER later AFTER INSERT ON event
-                 BEGIN UPDATE event SET due_at = due_at + 60000000 WHERE seq = NEW.seq; END";
-    app.database().execute_batch(later).unwrap();
+    let later = if app.database().is_postgres() {
+        "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql
+         AS 'BEGIN NEW.due_at = NEW.due_at + 60000000; RETURN NEW; END';
+         CREATE TRIGGER later BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION later()"
+    } else {
+        "CREATE TRIGGER later AFTER INSERT ON event
+         BEGIN UPDATE event SET due_at = due_at + 60000000 WHERE seq = NEW.seq; END"
+    };
+    app.database().execute(later).await;
     let reply = app.posted(PORTAL, paid(PORTAL, 1)).await;
     assert_eq!((reply.status, &reply.json()["status"]), (StatusCode::ACCEPTED, &json!("accepted")), "{}", reply.text);
     assert_eq!(reply.json()["received"], true);
@@ -378,9 +383,9 @@ async fn another_rendering_of_an_event_is_kept_and_merged() {
             assert_eq!((reply.status, &reply.json()["event_id"]), (StatusCode::OK, &json!("evt_1")), "{}", reply.text);
             app.settled().await;
         }
-        assert_eq!(app.rows("SELECT gateway_refund_id, amount FROM refunds"), [["re_1", "400"]], "{path}");
+        assert_eq!(app.rows("SELECT gateway_refund_id, amount FROM refunds").await, [["re_1", "400"]], "{path}");
         let stored = "SELECT count(*), (SELECT count(*) FROM event_rendering) FROM webhook_events";
-        assert_eq!(app.rows(stored), [["1", "1"]], "{path}: one event in two renderings");
+        assert_eq!(app.rows(stored).await, [["1", "1"]], "{path}: one event in two renderings");
         let payment = app.seen("/api/payments/own-1").await;
         assert_eq!(
             (&payment["payment_status"], &payment["flags"]),
@@ -409,7 +414,7 @@ async fn a_transmission_with_another_body_is_refused() {
         assert_eq!(refused.text, unsigned.text, "it is told no more than any forger");
         app.settled().await;
         taken(&send(first).await, "duplicate", stored);
-        assert_eq!(app.rows("SELECT event_id FROM webhook_events"), [[stored]]);
+        assert_eq!(app.rows("SELECT event_id FROM webhook_events").await, [[stored]]);
         app.finish_sound().await;
     }
 }

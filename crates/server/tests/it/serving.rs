@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::app::{HOOK, NOW, TestApp, secret, unrelated};
+use crate::it::app::{HOOK, NOW, TestApp, secret, unrelated};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

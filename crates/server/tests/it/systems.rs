@@ -8,11 +8,10 @@ mod point_of_sale;
 mod portal;
 
 use axum::http::StatusCode;
-use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
-use crate::app::{NOW, Reply};
-use crate::built_in::BuiltIn;
+use crate::it::app::{NOW, Reply};
+use crate::it::built_in::BuiltIn;
 
 /// The event of Stripe's with `created` so many seconds later.
 fn later(seconds: i64, event: &str) -> String {
@@ -52,26 +51,6 @@ impl BuiltIn {
             self.settled().await;
             reply.json()
         }
-    }
-
-    /// What people's SQL says: each row as its columns' texts.
-    pub fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let database = self.database();
-        let mut statement = database.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let columns = statement.column_count();
-        let read = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get_ref(column).map(text_of)).collect();
-        let rows = statement.query_map([], read).expect("it reads");
-        rows.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{sql}: {error}"))
-    }
-}
-
-/// As people see it.
-pub fn text_of(value: ValueRef<'_>) -> String {
-    match value {
-        ValueRef::Null => "NULL".to_owned(),
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Real(number) => number.to_string(),
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
     }
 }
 

@@ -24,10 +24,10 @@ const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?
 static INSERT_EVENTS: Many = Many {
     sqlite: "",
     postgres: "WITH block AS MATERIALIZED (SELECT nextval('event_seq') AS start)
-        INSERT INTO event (seq, account, event_id, gateway, mode, connected_account, endpoint, event_type,
+        INSERT INTO event (account, seq, event_id, gateway, mode, connected_account, endpoint, event_type,
                        api_version, gateway_time, creates, source, received_at, settled_at, state, due_at, attempts,
                        error, writer, batch, body_hash, holds_mismatch)
-        SELECT start + n, $1::text, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
+        SELECT $1::text, start + n, event_id, gateway, mode, connected_account, endpoint, event_type, api_version,
                gateway_time, creates, 'webhook', received_at, received_at, state, due_at, 0, error, writer, batch,
                body_hash, holds_mismatch
         FROM block, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -152,7 +152,7 @@ fn insert_into_postgres<'a>(
     };
     let mut seqs: Vec<Option<i64>> = vec![None; events.len()];
     for block in rows.chunks(BLOCK) {
-        let values: Vec<Value<'_>> = block.iter().flat_map(|event| row(&event)).collect();
+        let values: Vec<Value<'_>> = block.iter().flat_map(row).collect();
         tx.insert_returning(&INSERT_EVENTS, &values, |row| {
             let mode = Mode::parse(row.str(2)?).ok_or_else(|| Error::corrupt("event", "", "its mode is none"))?;
             if let Some(index) = firsts.get(&(row.str(0)?, row.str(1)?, mode, row.str(3)?)) {

@@ -26,7 +26,7 @@ pub(super) fn of_connecting(error: &sqlx::Error, options: &PgConnectOptions) -> 
         sqlx::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
             "nothing listens there: start PostgreSQL, or correct the host and the port".to_owned()
         }
-        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Io(error) => of_input(error, options),
         sqlx::Error::Tls(why) => format!("TLS: {why}"),
         sqlx::Error::Configuration(why) => why.to_string(),
         sqlx::Error::Database(refusal) => {
@@ -49,6 +49,17 @@ pub(super) fn of_connecting(error: &sqlx::Error, options: &PgConnectOptions) -> 
             }
         }
         error => error.to_string(),
+    }
+}
+
+fn of_input(error: &std::io::Error, options: &PgConnectOptions) -> String {
+    match (error.kind(), options.get_socket()) {
+        (ErrorKind::NotFound, Some(socket)) => format!("{}: {error}: start PostgreSQL there", socket.display()),
+        (ErrorKind::NotFound, None) => format!("{error}: correct sslrootcert, sslcert or sslkey in the URL"),
+        (ErrorKind::InvalidData, _) => {
+            format!("TLS: {error}: name the certificate of its authority in the URL, as sslrootcert=FILE")
+        }
+        _ => error.to_string(),
     }
 }
 

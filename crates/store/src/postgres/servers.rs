@@ -102,7 +102,10 @@ impl Servers {
                 Ok(Err(error)) => refusals::of_connecting(&error, options),
                 Err(_) => format!("no answer within {CONNECT_TIMEOUT:?}"),
             };
-            failures.push(format!("{}:{}: {failure}", options.get_host(), options.get_port()));
+            failures.push(match options.get_socket() {
+                Some(_) => failure,
+                None => format!("{}:{}: {failure}", options.get_host(), options.get_port()),
+            });
         }
         Err(Unreachable(failures))
     }
@@ -120,11 +123,12 @@ pub(super) async fn prepare(
     connection: &mut PgConnection,
     statement_timeout: Duration,
 ) -> std::result::Result<(), sqlx::Error> {
-    let timeouts = format!(
-        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; SET timezone = 'UTC'",
+    let settings = format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
+         SET timezone = 'UTC'; SET client_min_messages = warning",
         statement_timeout.as_millis()
     );
-    connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(timeouts))).await?;
+    connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await?;
     refusals::fit(connection).await
 }
 

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::{Connection as _, Executor};
 use tokio::runtime::{Builder, Runtime};
 
+use super::scope;
 use super::servers::Servers;
 use crate::connection::Tx;
 use crate::{Error, Result};
@@ -81,10 +82,12 @@ impl Session {
     }
 
     pub fn rows(&self, sql: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
+        debug_assert_eq!(scope::fault(sql), None, "{sql}");
         self.run(async |connection| sqlx::query_with(sql, arguments).fetch_all(connection).await)
     }
 
     pub fn execute(&self, sql: &'static str, arguments: PgArguments) -> Result<u64> {
+        debug_assert_eq!(scope::fault(sql), None, "{sql}");
         let done = self.run(async |connection| sqlx::query_with(sql, arguments).execute(connection).await)?;
         Ok(done.rows_affected())
     }

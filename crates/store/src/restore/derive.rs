@@ -58,12 +58,7 @@ impl Derived {
     }
 }
 
-pub(super) fn derive(
-    tx: &Tx<'_>,
-    account: &AccountId,
-    restate: Restate,
-    progress: &AtomicU64,
-) -> Result<Derived> {
+pub(super) fn derive(tx: &Tx<'_>, account: &AccountId, restate: Restate, progress: &AtomicU64) -> Result<Derived> {
     let (stated, amended, lost, scopes) = Default::default();
     let mut derived = Derived { ledger: Ledger::of_inputs(), stated, amended, lost, scopes };
     put_registered(tx, account, &mut derived.ledger)?;
@@ -82,7 +77,8 @@ pub(super) fn derive(
 /// What the application registered, before anything that gateways said of it: the end is
 /// the same.
 fn put_registered(tx: &Tx<'_>, account: &AccountId, ledger: &mut Ledger) -> Result<()> {
-    let orders = "SELECT id, amount_due, currency FROM merchant_order WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
+    let orders =
+        "SELECT id, amount_due, currency FROM merchant_order WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
     let bookings = "SELECT id FROM booking WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
     let payments =
         "SELECT id, registration FROM payment_registration WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
@@ -177,10 +173,11 @@ fn events(tx: &Tx<'_>, account: &AccountId, after: i64) -> Result<Vec<Rows>> {
         if events.last().is_none_or(|last| last.event.seq != seq) {
             events.push(read_event(account, row, seq)?);
         }
-        // Without its first body it cannot be read again, whatever else is left.
-        if let (Some(last), Some(rendering)) = (events.last_mut(), row.get::<Option<Vec<u8>>>(14)?)
-            && !last.event.bodies.is_empty()
-        {
+        let (Some(last), Some(rendering)) = (events.last_mut(), row.get::<Option<Vec<u8>>>(14)?) else { return Ok(()) };
+        // Where one was dropped by age it cannot be read again, whatever else is left.
+        if rendering.is_empty() {
+            last.event.bodies.clear();
+        } else if !last.event.bodies.is_empty() {
             last.event.bodies.push(rendering);
         }
         Ok(())
@@ -192,12 +189,9 @@ fn read_event(account: &AccountId, row: &Row<'_>, seq: i64) -> Result<Rows> {
     let facts: Option<String> = row.get(9)?;
     let facts = match facts {
         None => None,
-        Some(text) => Some(StoredFacts {
-            text,
-            payment: row.get(10)?,
-            object_id: row.get(11)?,
-            needs_fetch: row.get(12)?,
-        }),
+        Some(text) => {
+            Some(StoredFacts { text, payment: row.get(10)?, object_id: row.get(11)?, needs_fetch: row.get(12)? })
+        }
     };
     let state = EventState::parse(row.str(6)?).ok_or_else(|| Error::corrupt("event", seq, "its state is unknown"))?;
     let was_read = match state {

@@ -117,13 +117,22 @@ impl Table {
         }
     }
 
-    fn page(&self, tx: &Tx<'_>, account: &AccountId, after: &[String]) -> Result<Vec<(Vec<String>, Vec<Value<'static>>)>> {
+    fn page(
+        &self,
+        tx: &Tx<'_>,
+        account: &AccountId,
+        after: &[String],
+    ) -> Result<Vec<(Vec<String>, Vec<Value<'static>>)>> {
         let bound: Vec<Value<'_>> =
             std::iter::once(Value::from(account.as_str())).chain(after.iter().map(Value::from)).collect();
         let keys: Vec<usize> = self.key.iter().map(|column| self.index(column)).collect();
         tx.query(self.select, &bound, |row| {
-            let values: Vec<Value<'static>> =
-                self.columns.iter().enumerate().map(|(index, (_, letter))| value(row, index, *letter)).collect::<Result<_>>()?;
+            let values: Vec<Value<'static>> = self
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(index, (_, letter))| value(row, index, *letter))
+                .collect::<Result<_>>()?;
             let key = keys.iter().map(|index| row.get(*index)).collect::<Result<_>>()?;
             Ok((key, values))
         })
@@ -146,7 +155,9 @@ impl Table {
                 let facts = |text: &str| serde_json::from_str::<Facts>(text).ok();
                 facts(stored).is_some_and(|stored| Some(stored) == facts(derived))
             }
-            "gateway_response" | "metadata" | "flags" => json(stored).is_some_and(|stored| Some(stored) == json(derived)),
+            "gateway_response" | "metadata" | "flags" => {
+                json(stored).is_some_and(|stored| Some(stored) == json(derived))
+            }
             _ => false,
         }
     }

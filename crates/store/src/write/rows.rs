@@ -10,7 +10,12 @@ use crate::sql::{Value, values};
 use crate::{Error, Result, payments};
 
 /// In the order of [`PAYMENT`](super::statements::PAYMENT).
-pub(crate) fn payment_row<'p>(account: &'p AccountId, entry: &'p Entry, number: i64, now: Timestamp) -> Result<[Value<'p>; 31]> {
+pub(crate) fn payment_row<'p>(
+    account: &'p AccountId,
+    entry: &'p Entry,
+    number: i64,
+    now: Timestamp,
+) -> Result<[Value<'p>; 31]> {
     let payment = &entry.payment;
     let unwritable = |error| Error::corrupt("payment", &payment.id, error);
     let failure = payment.failure.as_ref();

@@ -14,6 +14,21 @@ pub(crate) static SETTLE_EVENT: Many = Many {
                WHERE e.account = $1 AND e.seq = k.seq AND e.due_at IS NOT DISTINCT FROM k.due_at",
     types: "atitii",
 };
+/// Of a payment that is there now. An event that another transaction has is applied by it.
+pub(crate) static SETTLE_WAITING: Many = Many {
+    // With the plus, the payment's events are looked at, and not all that wait.
+    sqlite: "UPDATE event SET state = 'applied', settled_at = ?3, error = NULL
+             WHERE account = ?1 AND +state = 'waiting'
+             AND seq IN (SELECT seq FROM event_facts WHERE payment = ?2 AND account = ?1)",
+    postgres: "UPDATE event e SET state = 'applied', settled_at = w.settled_at, error = NULL
+               FROM (SELECT e.seq, k.settled_at
+                     FROM unnest($2::bigint[], $3::bigint[]) AS k (payment, settled_at)
+                     JOIN event_facts f ON f.account = $1 AND f.payment = k.payment
+                     JOIN event e ON e.account = $1 AND e.seq = f.seq AND e.state = 'waiting'
+                     WHERE e.account = $1 ORDER BY e.seq FOR UPDATE OF e SKIP LOCKED) w
+               WHERE e.account = $1 AND e.seq = w.seq",
+    types: "aii",
+};
 pub(crate) static PUT_FACTS: Put = Put::new(
     "event_facts (account, seq, payment, object_id, needs_fetch, facts)",
     "aiitbt",

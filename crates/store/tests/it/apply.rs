@@ -7,6 +7,7 @@ use crate::scratch::{NOW, Scratch, account, at, created, dispute, prepare, refun
 
 on_each!(
     a_batch_changes_all_of_its_state,
+    an_object_may_change_hands_twice_in_a_batch,
     apply_of_nothing_is_nothing,
     a_settled_event_is_taken,
     two_workers_settle_an_event_once,
@@ -88,6 +89,16 @@ fn changes_of(settled: &Settled) -> Vec<(Subject, &'static str)> {
         Settled::Done(Outcome::Applied { changes, .. }) => changes.iter().map(|c| (c.subject, c.to)).collect(),
         Settled::Done(_) | Settled::Taken => Vec::new(),
     }
+}
+
+/// A session is its own payment until its intent is named.
+async fn an_object_may_change_hands_twice_in_a_batch(db: Scratch) {
+    db.accepted(&[session("evt_1", "cs_1", "", "6735"), session("evt_2", "cs_1", "pi_1", "6735")]).await;
+    assert_eq!(db.applied(at(7)).await.len(), 2);
+    let owners = "SELECT o.object_id, p.gateway_transaction_id FROM gateway_object o
+                  JOIN payment p ON p.account = o.account AND p.id = o.payment_id ORDER BY o.object_id";
+    assert_eq!(db.rows(owners).await, [["cs_1", "pi_1"], ["pi_1", "pi_1"]]);
+    assert_eq!(db.value("SELECT count(*) FROM payment_alias").await, "1", "it was another payment in between");
 }
 
 async fn apply_of_nothing_is_nothing(db: Scratch) {

@@ -9,6 +9,7 @@ on_each!(
     the_last_failure_leaves_it_dead_and_visible,
     a_failure_does_not_undo_what_another_worker_did,
     a_failure_reaches_no_other_account,
+    what_a_clock_that_is_set_back_had_put_off_is_called_back,
 );
 
 fn attempt(seq: i64, number: u32, retry_at: Option<domain::Timestamp>) -> Attempt {
@@ -73,4 +74,32 @@ async fn a_failure_reaches_no_other_account(db: Scratch) {
     let before = db.dump().await;
     db.fail(&account("shop"), attempt(seq, 1, None), at(1)).await.unwrap();
     assert_eq!(db.dump().await, before);
+}
+
+/// A day ahead: then the clock is right again.
+async fn what_a_clock_that_is_set_back_had_put_off_is_called_back(db: Scratch) {
+    const DAY: i64 = 86_400;
+    let received = |event_id, intent, seconds| {
+        let mut event = succeeded(event_id, intent, "");
+        event.received_at = at(seconds);
+        event
+    };
+    let mut of_shop = received("evt_shop", "pi_3", DAY);
+    of_shop.account = account("shop");
+    db.accepting(&[received("evt_new", "pi_1", DAY), of_shop], at(DAY)).await.unwrap();
+    db.accepting(&[received("evt_fast", "pi_4", 4)], at(4)).await.unwrap();
+    db.accepted(&[received("evt_failed", "pi_2", 0), received("evt_later", "pi_5", 0)]).await;
+    let (failed, later) = (db.seq_of("evt_failed").await, db.seq_of("evt_later").await);
+    db.fail(&account("default"), attempt(failed, 1, Some(at(DAY + 1))), at(DAY)).await.unwrap();
+    db.fail(&account("default"), attempt(later, 11, Some(at(900))), NOW).await.unwrap();
+
+    assert_eq!(db.claimed(NOW).await.len(), 0, "nothing would be applied for a day");
+    assert_eq!(db.call_back(NOW).await.unwrap(), 3);
+    assert_eq!(db.call_back(NOW).await.unwrap(), 0);
+    let due: Vec<(String, u32)> = db.claimed(NOW).await.into_iter().map(|e| (e.event_id, e.attempts)).collect();
+    assert_eq!(due, [("evt_new".to_owned(), 0), ("evt_failed".to_owned(), 1)]);
+    db.applied(NOW).await;
+    let due: Vec<String> = db.claimed(at(900)).await.into_iter().map(|event| event.event_id).collect();
+    assert_eq!(due, ["evt_fast", "evt_later"], "another replica's clock is a little fast, and what failed waits");
+    assert_eq!(db.accounts_due(NOW).await.unwrap(), [account("shop")]);
 }

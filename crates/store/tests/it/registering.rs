@@ -18,6 +18,7 @@ on_each!(
     a_key_is_remembered_for_a_day,
     what_is_refused_leaves_nothing_behind,
     what_came_early_joins_what_is_registered,
+    what_waits_is_applied_when_another_event_says_whose_it_is,
     what_came_early_is_left_to_whoever_applies_it,
     a_payment_waits_for_an_outside_site,
     a_held_payment_is_released,
@@ -215,6 +216,33 @@ async fn what_came_early_joins_what_is_registered(db: Scratch) {
     let dump = db.dump().await;
     assert_eq!(registering(&db, "77", known_as("pi_1")).await, before("77"));
     assert_eq!(db.dump().await, dump);
+}
+
+/// The charge names its intent alone; the intent names what is registered.
+async fn what_waits_is_applied_when_another_event_says_whose_it_is(db: Scratch) {
+    with_order(&db).await;
+    let mut asked = payment();
+    asked.transaction_ids.insert("T1".to_owned());
+    assert_eq!(registering(&db, "77", asked).await, new("77"));
+    let states = "SELECT state, error_message IS NULL FROM webhook_events ORDER BY event_id";
+    let told = |intent: &str| {
+        let charge = format!(
+            r#"{{"id":"evt_a{intent}","object":"event","type":"charge.succeeded","created":1763654400,
+                "data":{{"object":{{"id":"ch{intent}","object":"charge","status":"succeeded","amount":1999,
+                "amount_captured":1999,"paid":true,"captured":true,"currency":"usd","payment_intent":"{intent}"}}}}}}"#
+        );
+        let mut paid = succeeded(&format!("evt_b{intent}"), intent, "");
+        let body = String::from_utf8(paid.body.to_vec()).unwrap();
+        let body = body.replace(r#""metadata":{}"#, r#""metadata":{"transaction_id":"T1"}"#);
+        paid = delivery(&format!("evt_b{intent}"), "payment_intent.succeeded", body);
+        [delivery(&format!("evt_a{intent}"), "charge.succeeded", charge), paid].map(rejecting)
+    };
+    let [charge, intent] = told("pi_1");
+    db.lived_through(std::slice::from_ref(&charge)).await;
+    assert_eq!(db.rows(states).await, [["waiting", "0"]]);
+    db.lived_through(std::slice::from_ref(&intent)).await;
+    assert_eq!(status(&db, "77").await, PaymentStatus::Paid);
+    assert_eq!(db.rows(states).await, [["applied", "1"], ["applied", "1"]]);
 }
 
 /// It came once more, and another replica has it just now: on PostgreSQL nothing is

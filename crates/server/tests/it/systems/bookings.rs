@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::{later, said};
-use crate::built_in::{BOOKINGS, BuiltIn};
-use crate::gateway::{intent, path, session};
-use crate::log::Log;
+use crate::it::built_in::{BOOKINGS, BuiltIn};
+use crate::it::gateway::{intent, path, session};
+use crate::it::log::Log;
 
 const TAKEN: &str = "Booking cancelled: dates no longer available";
 
@@ -56,9 +56,11 @@ async fn the_first_to_pay_has_the_dates_and_the_other_is_told_why_not() {
     assert_eq!(state(&app, "1").await, ["confirmed", "paid", "-"]);
     assert_eq!(state(&app, "2").await, ["cancelled", "paid", "dates_unavailable"]);
     assert_eq!(state(&app, "3").await, ["confirmed", "paid", "-"], "ranges are half-open");
-    assert_eq!(app.rows("SELECT lost_to FROM bookings WHERE id = '2'"), [["1"]]);
-    let monitored = "SELECT id FROM bookings WHERE status = 'confirmed' AND payment_status = 'paid' ORDER BY id";
-    assert_eq!(app.rows(monitored), [["1"], ["3"]]);
+    assert_eq!(app.rows("SELECT lost_to FROM bookings WHERE id = '2'").await, [["1"]]);
+    let monitored = "SELECT * FROM bookings WHERE status = 'confirmed' AND payment_status = 'paid'";
+    let mut monitored: Vec<String> = app.rows(monitored).await.into_iter().map(|mut row| row.remove(0)).collect();
+    monitored.sort();
+    assert_eq!(monitored, ["1", "3"]);
 
     // The lines that people already watch for.
     for (line, times) in [
@@ -77,9 +79,9 @@ async fn the_first_to_pay_has_the_dates_and_the_other_is_told_why_not() {
         let again = app.takes(BOOKINGS, of_booking("completed", id, &json!({}))).await;
         assert_eq!((&again["status"], &again["message"]), (&json!("duplicate"), &json!(message)), "{again}");
     }
-    assert_eq!(app.notices("1"), [("booking.confirmed".to_owned(), 1)]);
-    assert_eq!(app.notices("2"), [("booking.cancelled".to_owned(), 1)]);
-    assert_eq!(app.path_of("booking", "2"), path(&["pending", "cancelled"]));
+    assert_eq!(app.notices("1").await, [("booking.confirmed".to_owned(), 1)]);
+    assert_eq!(app.notices("2").await, [("booking.cancelled".to_owned(), 1)]);
+    assert_eq!(app.path_of("booking", "2").await, path(&["pending", "cancelled"]));
     app.finish_sound().await;
 }
 
@@ -126,7 +128,7 @@ async fn a_failure_cancels_and_a_later_success_claims() {
         let paid = intent("evt_paid", "succeeded", "pi_1", json!({ "metadata": { "booking_id": "1" } }));
         assert_eq!(app.takes(BOOKINGS, later(60, &paid)).await["message"], "Booking confirmed", "{failure}");
         assert_eq!(state(&app, "1").await, ["confirmed", "paid", "-"], "{failure}");
-        assert_eq!(app.path_of("booking", "1"), path(&["pending", "cancelled", "confirmed"]), "{failure}");
+        assert_eq!(app.path_of("booking", "1").await, path(&["pending", "cancelled", "confirmed"]), "{failure}");
         app.finish_sound().await;
     }
 }
@@ -149,8 +151,8 @@ async fn the_redirect_and_the_webhook_confirm_once_together() {
             let late = app.post("/api/bookings/1/confirm", back).await;
             assert_eq!((late.status.as_u16(), &late.json()["status"]), (200, &json!("confirmed")), "{}", late.text);
         }
-        assert_eq!(app.path_of("booking", "1"), path(&["pending", "confirmed"]));
-        assert_eq!(app.notices("1"), [("booking.confirmed".to_owned(), 1)]);
+        assert_eq!(app.path_of("booking", "1").await, path(&["pending", "confirmed"]));
+        assert_eq!(app.notices("1").await, [("booking.confirmed".to_owned(), 1)]);
         assert_eq!(log.saying("Booking 1 confirmed successfully via webhook").len(), 1);
         app.finish_sound().await;
     }
@@ -203,8 +205,11 @@ async fn of_a_hundred_paid_at_once_exactly_one_is_confirmed() {
     let app = std::sync::Arc::into_inner(app).expect("all have paid");
     let ends = "SELECT status, payment_status, reason, count(*) FROM bookings GROUP BY 1, 2, 3 ORDER BY 1";
     let lost = (GUESTS - 1).to_string();
-    assert_eq!(app.rows(ends), [["cancelled", "paid", "dates_unavailable", &lost], ["confirmed", "paid", "NULL", "1"]]);
-    let winner = app.rows("SELECT id FROM bookings WHERE status = 'confirmed'").remove(0).remove(0);
-    assert_eq!(app.rows("SELECT DISTINCT lost_to FROM bookings WHERE status = 'cancelled'"), [[winner]]);
+    assert_eq!(
+        app.rows(ends).await,
+        [["cancelled", "paid", "dates_unavailable", &lost], ["confirmed", "paid", "NULL", "1"]]
+    );
+    let winner = app.rows("SELECT id FROM bookings WHERE status = 'confirmed'").await.remove(0).remove(0);
+    assert_eq!(app.rows("SELECT DISTINCT lost_to FROM bookings WHERE status = 'cancelled'").await, [[winner]]);
     app.finish_sound().await;
 }

@@ -5,8 +5,8 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::{capture, later, paypal, said};
-use crate::built_in::{BuiltIn, SHOP, SHOP_PAYPAL};
-use crate::gateway::{event, intent, path, refund};
+use crate::it::built_in::{BuiltIn, SHOP, SHOP_PAYPAL};
+use crate::it::gateway::{event, intent, path, refund};
 
 /// The charge of `pi_shop`.
 fn charge(event_id: &str, event_type: &str, more: &Value) -> String {
@@ -94,7 +94,7 @@ async fn eleven_types_keep_payment_and_order_in_step() {
     }
     let states =
         ["pending", "requires_action", "processing", "failed", "authorized", "paid", "partially_refunded", "refunded"];
-    assert_eq!(app.path_of("order", "6735"), path(&states));
+    assert_eq!(app.path_of("order", "6735").await, path(&states));
     let history = "SELECT to_status, event_id FROM order_status_history WHERE order_id = '6735' ORDER BY id";
     let by = [
         ("requires_action", "evt_1"),
@@ -105,7 +105,11 @@ async fn eleven_types_keep_payment_and_order_in_step() {
         ("partially_refunded", "evt_7"),
         ("refunded", "evt_12"),
     ];
-    assert_eq!(app.rows(history)[1..], by.map(|(status, event)| [status, event]), "each with the event that did it");
+    assert_eq!(
+        app.rows(history).await[1..],
+        by.map(|(status, event)| [status, event]),
+        "each with the event that did it"
+    );
 
     app.made("/api/orders", json!({"id": "6736", "amount": 1500, "currency": "USD"})).await;
     let canceled = intent("evt_13", "canceled", "pi_2", json!({ "metadata": { "order_id": "6736" } }));
@@ -156,16 +160,19 @@ async fn a_dispute_has_its_reason_amount_deadline_and_outcome() {
         app.takes(SHOP, later(20, &dispute("evt_4", "closed", "dp_1", verdict))).await;
         app.takes(SHOP, later(10, &dispute("evt_3", "updated", "dp_1", "warning_under_review"))).await;
         let closed = "SELECT status, stage, net FROM disputes";
-        assert_eq!(app.rows(closed), [[outcome, verdict, "-3000"]]);
+        assert_eq!(app.rows(closed).await, [[outcome, verdict, "-3000"]]);
         let of_payment = "SELECT payment_status, dispute_status, metadata->'dispute'->>'reason' FROM payments";
-        assert_eq!(app.rows(of_payment), [["paid", outcome, "fraudulent"]], "disputes change nothing else");
-        assert_eq!(app.path_of("payment_dispute", &payment_id(&app)), path_from("none", &["open", outcome]));
+        assert_eq!(app.rows(of_payment).await, [["paid", outcome, "fraudulent"]], "disputes change nothing else");
+        assert_eq!(
+            app.path_of("payment_dispute", &payment_id(&app).await).await,
+            path_from("none", &["open", outcome])
+        );
         app.finish_sound().await;
     }
 }
 
-fn payment_id(app: &BuiltIn) -> String {
-    app.rows("SELECT id FROM payments").remove(0).remove(0)
+async fn payment_id(app: &BuiltIn) -> String {
+    app.rows("SELECT id FROM payments").await.remove(0).remove(0)
 }
 
 fn path_from(first: &str, states: &[&str]) -> Vec<(Option<String>, String)> {
@@ -220,34 +227,41 @@ async fn paypal_pays_an_order_too() {
         assert_eq!(order(&app, "6735").await, expected, "after {body}");
         assert_eq!(app.takes(SHOP_PAYPAL, body).await["status"], "duplicate");
     }
-    assert_eq!(app.rows("SELECT gateway_refund_id, amount FROM refunds"), [["REF-1", "400"]]);
+    assert_eq!(app.rows("SELECT gateway_refund_id, amount FROM refunds").await, [["REF-1", "400"]]);
     app.finish_sound().await;
 }
 
-/// SPEC.md's monitoring statements, as their SQLite twins, on the file of a server that
-/// had a good day with one failure.
+/// People's monitoring statements, as they have them on PostgreSQL, or their SQLite twins, on
+/// the database of a server that had a good day with one failure.
 #[tokio::test]
 async fn the_monitoring_sql_runs_on_the_database() {
     let app = BuiltIn::start().await;
-    let now: i64 = app.rows("SELECT unixepoch()")[0][0].parse().unwrap();
+    let (seconds, a_day_ago) = if app.database().is_postgres() {
+        ("SELECT extract(epoch FROM now())::bigint", "NOW() - INTERVAL '24 hours'")
+    } else {
+        ("SELECT unixepoch()", "datetime('now', '-24 hours')")
+    };
+    let now: i64 = app.database().value(seconds).await.parse().unwrap();
     app.clock.set(Timestamp::from_seconds(now - 30 * 3600));
     app.takes(SHOP, intent("evt_old", "succeeded", "pi_old", json!({}))).await;
     app.clock.set(Timestamp::from_seconds(now - 3600));
     app.takes(SHOP, of_shop("evt_1", "succeeded", &json!({}))).await;
     app.clock.set(Timestamp::from_seconds(now - 60));
     app.takes(SHOP, event("evt_2", "customer.created", &json!({"id": "cus_1", "object": "customer"}))).await;
-    app.database().execute_batch("UPDATE payment SET facts = 'broken' WHERE order_id = '6735'").unwrap();
+    app.database().execute("UPDATE payment SET facts = 'broken' WHERE order_id = '6735'").await;
     app.clock.set(Timestamp::from_seconds(now - 30));
     app.posted(SHOP, refund("evt_3", "re_1", "pi_shop", 100)).await;
     app.tried().await;
 
-    let rate = "SELECT COUNT(*) AS total, SUM(CASE WHEN processed THEN 1 ELSE 0 END) AS successful,
-                       ROUND(100.0 * SUM(CASE WHEN processed THEN 1 ELSE 0 END) / COUNT(*), 2) AS success_rate
-                FROM webhook_events WHERE created_at > datetime('now', '-24 hours')";
-    assert_eq!(app.rows(rate), [["3", "2", "66.67"]]);
+    let rate = format!(
+        "SELECT COUNT(*) AS total, SUM(CASE WHEN processed THEN 1 ELSE 0 END) AS successful,
+                ROUND(100.0 * SUM(CASE WHEN processed THEN 1 ELSE 0 END) / COUNT(*), 2) AS success_rate
+         FROM webhook_events WHERE created_at > {a_day_ago}"
+    );
+    assert_eq!(app.rows(&rate).await, [["3", "2", "66.67"]]);
     let newest = app.rows(
         "SELECT event_type, processed, created_at, processed_at FROM webhook_events ORDER BY created_at DESC LIMIT 10",
-    );
+    ).await;
     let types: Vec<(&str, &str)> = newest.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
     let expected = [
         ("refund.created", "0"),
@@ -257,14 +271,16 @@ async fn the_monitoring_sql_runs_on_the_database() {
     ];
     assert_eq!(types, expected);
     assert!(newest[0][3] == "NULL" && newest[1..].iter().all(|row| row[3] != "NULL"), "{newest:?}");
-    let troubled = app.rows(
-        "SELECT event_type, error_message, created_at FROM webhook_events
+    let troubled = app
+        .rows(
+            "SELECT event_type, error_message, created_at FROM webhook_events
          WHERE processed = false AND error_message IS NOT NULL ORDER BY created_at DESC",
-    );
+        )
+        .await;
     assert_eq!((troubled.len(), troubled[0][0].as_str()), (1, "refund.created"));
     let latest = "SELECT payment_status FROM payments ORDER BY updated_at DESC LIMIT 1";
-    assert_eq!(app.rows(latest), [["paid"]]);
+    assert_eq!(app.rows(latest).await, [["paid"]]);
     let by_payload = "SELECT * FROM webhook_events WHERE payload->>'type' = 'payment_intent.succeeded'";
-    assert_eq!(app.rows(by_payload).len(), 2);
+    assert_eq!(app.rows(by_payload).await.len(), 2);
     app.leave_pending().await;
 }

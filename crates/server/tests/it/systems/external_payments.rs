@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::{capture, is, said};
-use crate::built_in::{BuiltIn, EXTERNAL, EXTERNAL_PAYPAL, EXTERNAL_STRIPE};
-use crate::gateway::{intent, path, session};
-use crate::log::Log;
+use crate::it::built_in::{BuiltIn, EXTERNAL, EXTERNAL_PAYPAL, EXTERNAL_STRIPE};
+use crate::it::gateway::{intent, path, session};
+use crate::it::log::Log;
 
 /// An order of 150.00 USD with one payment that waits for a site outside.
 async fn waiting(app: &BuiltIn, registered: Value) -> String {
@@ -33,10 +33,10 @@ fn completed(more: &Value) -> String {
 async fn ends_paid(app: BuiltIn, id: &str) {
     let order = app.seen("/api/orders/EXT-1").await;
     assert_eq!((&order["payment_status"], &order["amount_paid"]), (&json!("paid"), &json!(15000)), "{order:#}");
-    assert_eq!(app.path_of("payment", id), path(&["pending", "paid"]));
-    assert_eq!(app.path_of("order", "EXT-1"), path(&["pending", "paid"]));
-    assert_eq!(app.notices(id), [("payment.paid".to_owned(), 1)]);
-    assert_eq!(app.rows("SELECT count(*) FROM payments"), [["1"]]);
+    assert_eq!(app.path_of("payment", id).await, path(&["pending", "paid"]));
+    assert_eq!(app.path_of("order", "EXT-1").await, path(&["pending", "paid"]));
+    assert_eq!(app.notices(id).await, [("payment.paid".to_owned(), 1)]);
+    assert_eq!(app.rows("SELECT count(*) FROM payments").await, [["1"]]);
     app.finish_sound().await;
 }
 
@@ -166,7 +166,7 @@ async fn less_under_a_name_that_the_payer_chose_is_held() {
         if status == "pending" {
             assert!(reply["message"].as_str().unwrap().starts_with("Payment held"), "{reply}");
             assert_eq!(payment["hold_reason"], "amount_mismatch");
-            assert_eq!(app.notices("77"), []);
+            assert_eq!(app.notices("77").await, []);
             let released = app.post("/api/payments/77/release", "").await;
             assert_eq!(
                 said(&released.json(), &["payment_status", "hold_reason"]),
@@ -175,7 +175,7 @@ async fn less_under_a_name_that_the_payer_chose_is_held() {
                 released.text
             );
         }
-        assert_eq!(app.notices("77"), [("payment.paid".to_owned(), 1)], "{body}");
+        assert_eq!(app.notices("77").await, [("payment.paid".to_owned(), 1)], "{body}");
         app.finish_sound().await;
     }
 }
@@ -197,7 +197,7 @@ async fn what_nobody_registered_is_404_until_it_is() {
             assert!(error.contains("registered"), "{error}");
         }
         let kept = "SELECT state, processed, error_message IS NOT NULL FROM webhook_events";
-        assert_eq!(app.rows(kept), [["waiting", "0", "1"]], "{endpoint}: kept once, and it says so");
+        assert_eq!(app.rows(kept).await, [["waiting", "0", "1"]], "{endpoint}: kept once, and it says so");
         assert_eq!(app.seen("/api/payments").await["data"], json!([]));
         app.made("/api/orders", json!({"id": "EXT-1", "amount": 15000, "currency": "USD"})).await;
         let payment = app.made("/api/orders/EXT-1/payments", registered).await;
@@ -208,9 +208,9 @@ async fn what_nobody_registered_is_404_until_it_is() {
         let expected =
             json!({ "received": true, "status": "duplicate", "message": "Payment confirmed", "payment_id": id });
         assert_eq!((retried.status.as_u16(), said(&retried.json(), &keys)), (200, expected));
-        assert_eq!(app.rows(kept), [["applied", "1", "0"]]);
-        assert_eq!(app.notices(id), [("payment.paid".to_owned(), 1)]);
-        assert_eq!(app.path_of("order", "EXT-1"), path(&["pending", "paid"]));
+        assert_eq!(app.rows(kept).await, [["applied", "1", "0"]]);
+        assert_eq!(app.notices(id).await, [("payment.paid".to_owned(), 1)]);
+        assert_eq!(app.path_of("order", "EXT-1").await, path(&["pending", "paid"]));
         app.finish_sound().await;
     }
 }
@@ -225,9 +225,9 @@ async fn a_failure_fails_and_a_later_success_confirms() {
     let payment = app.seen(&format!("/api/payments/{id}")).await;
     assert_eq!((&payment["payment_status"], &payment["failure"]["code"]), (&json!("failed"), &json!("declined")));
     assert_eq!(app.seen("/api/orders/EXT-1").await["payment_status"], "failed");
-    app.clock.set(crate::app::NOW.plus_micros(60_000_000));
+    app.clock.set(crate::it::app::NOW.plus_micros(60_000_000));
     assert_eq!(app.takes(EXTERNAL, completed(&json!({}))).await["message"], "Payment confirmed");
-    assert_eq!(app.path_of("payment", &id), path(&["pending", "failed", "paid"]));
+    assert_eq!(app.path_of("payment", &id).await, path(&["pending", "failed", "paid"]));
     let payment = app.seen(&format!("/api/payments/{id}")).await;
     assert_eq!(payment["flags"], json!([]), "failed, then completed, is a retry");
     app.finish_sound().await;

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::{later, said};
-use crate::built_in::{BuiltIn, TILL};
-use crate::gateway::{event, intent, path, refund};
+use crate::it::built_in::{BuiltIn, TILL};
+use crate::it::gateway::{event, intent, path, refund};
 
 fn charge(event_id: &str, event_type: &str, more: &Value) -> String {
     let mut object = json!({
@@ -51,7 +51,7 @@ async fn left(app: &BuiltIn) -> (Value, Vec<Vec<String>>) {
     let payments = app.seen("/api/payments").await;
     let [payment] = &payments["data"].as_array().unwrap()[..] else { panic!("one payment: {payments:#}") };
     let keys = ["id", "payment_status", "amount", "amount_captured", "amount_refunded", "captured_at", "flags"];
-    (said(payment, &keys), app.rows("SELECT gateway_refund_id, status, amount FROM refunds ORDER BY 1"))
+    (said(payment, &keys), app.rows("SELECT gateway_refund_id, status, amount FROM refunds ORDER BY 1").await)
 }
 
 #[tokio::test]
@@ -75,18 +75,21 @@ async fn a_day_at_the_till() {
     assert_eq!((&payment["amount_captured"], &payment["failed_attempts"]), (&json!(1500), &json!(1)), "{payment:#}");
     assert_eq!(payment["captured_at"], "2025-11-20T16:00:03Z", "by the gateway's clock");
     assert_eq!(payment["flags"], json!([]));
-    assert_eq!(app.path_of("payment", id), path(&["pending", "failed", "paid", "partially_refunded", "refunded"]));
+    assert_eq!(
+        app.path_of("payment", id).await,
+        path(&["pending", "failed", "paid", "partially_refunded", "refunded"])
+    );
     let about_it: Vec<&str> =
         payment["events"].as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap()).collect();
     assert_eq!(about_it.len(), events.len(), "the reader's too: {about_it:?}");
 
     // Refunds are records of their own, linked to the original.
     let linked = format!("SELECT gateway_refund_id, amount, status FROM refunds WHERE payment_id = '{id}' ORDER BY 1");
-    assert_eq!(app.rows(&linked), [["re_1", "400", "succeeded"], ["re_2", "1100", "succeeded"]]);
+    assert_eq!(app.rows(&linked).await, [["re_1", "400", "succeeded"], ["re_2", "1100", "succeeded"]]);
     let listed = app.seen("/api/refunds").await;
     assert!(listed["data"].as_array().unwrap().iter().all(|refund| refund["payment_id"] == id), "{listed:#}");
     let details = "SELECT gateway_response->'refunds'->1->>'amount', gateway_transaction_id FROM payments";
-    assert_eq!(app.rows(details), [["1100", "pi_till"]]);
+    assert_eq!(app.rows(details).await, [["1100", "pi_till"]]);
 
     // The event's id is unique: all of it once more is nothing.
     let before = left(&app).await;
@@ -95,7 +98,7 @@ async fn a_day_at_the_till() {
     }
     assert_eq!(left(&app).await, before);
     let counted = "SELECT count(*), count(DISTINCT event_id) FROM webhook_events";
-    assert_eq!(app.rows(counted), [[events.len().to_string(), events.len().to_string()]]);
+    assert_eq!(app.rows(counted).await, [[events.len().to_string(), events.len().to_string()]]);
     app.finish_sound().await;
 }
 
@@ -125,9 +128,8 @@ async fn a_day_at_the_till_ends_the_same_in_any_order() {
 async fn what_failed_is_kept_for_review() {
     let app = BuiltIn::start().await;
     app.takes(TILL, intent("evt_paid", "succeeded", "pi_till", json!({}))).await;
-    let database = app.database();
-    database.execute_batch("CREATE TABLE kept AS SELECT id, facts FROM payment").unwrap();
-    database.execute_batch("UPDATE payment SET facts = 'broken'").unwrap();
+    app.database().execute("CREATE TABLE kept AS SELECT id, facts FROM payment").await;
+    app.database().execute("UPDATE payment SET facts = 'broken'").await;
     let refunded = refund("evt_refund", "re_1", "pi_till", 400);
     let taken = app.posted(TILL, refunded.as_str()).await;
     assert_eq!(taken.json()["status"], "accepted", "it is stored, whatever comes after");
@@ -143,13 +145,13 @@ async fn what_failed_is_kept_for_review() {
     assert_eq!(app.get("/api/webhooks/events/evt_other").await.json()["state"], "applied", "it held up nothing");
     let troubled = "SELECT event_type, error_message IS NOT NULL FROM webhook_events
                     WHERE processed = false AND error_message IS NOT NULL ORDER BY created_at DESC";
-    assert_eq!(app.rows(troubled), [["refund.created", "1"]]);
+    assert_eq!(app.rows(troubled).await, [["refund.created", "1"]]);
 
-    database.execute_batch("UPDATE payment SET facts = kept.facts FROM kept WHERE kept.id = payment.id").unwrap();
+    app.database().execute("UPDATE payment SET facts = kept.facts FROM kept WHERE kept.id = payment.id").await;
     let replayed = app.post("/api/webhooks/events/evt_refund/replay", "").await;
     assert_eq!((replayed.status.as_u16(), &replayed.json()["replayed"]), (200, &json!(1)), "{}", replayed.text);
     let event = app.seen("/api/webhooks/events/evt_refund").await;
     assert_eq!((&event["state"], &event["processed"]), (&json!("applied"), &json!(true)), "{event:#}");
-    assert_eq!(app.rows("SELECT status, amount FROM refunds"), [["succeeded", "400"]]);
+    assert_eq!(app.rows("SELECT status, amount FROM refunds").await, [["succeeded", "400"]]);
     app.finish_sound().await;
 }

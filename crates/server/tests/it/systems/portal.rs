@@ -4,10 +4,10 @@
 use serde_json::{Value, json};
 
 use super::{is, said};
-use crate::app::post;
-use crate::built_in::{BuiltIn, PORTAL, secret_of};
-use crate::gateway::path;
-use crate::log::Log;
+use crate::it::app::post;
+use crate::it::built_in::{BuiltIn, PORTAL, secret_of};
+use crate::it::gateway::path;
+use crate::it::log::Log;
 
 const METHODS: [&str; 4] = ["webpay", "inner", "invoice", "paypal"];
 
@@ -48,7 +48,7 @@ async fn completed_completes_payment_and_order_by_each_method() {
         let mut again = first.clone();
         again["status"] = json!("duplicate");
         is(&app.posted(PORTAL, body).await, 200, &again);
-        assert_eq!(app.notices("P-9"), [("order.paid".to_owned(), 1)]);
+        assert_eq!(app.notices("P-9").await, [("order.paid".to_owned(), 1)]);
         app.finish_sound().await;
     }
 }
@@ -94,10 +94,10 @@ async fn failed_completes_nothing() {
         "{reply}"
     );
     assert_eq!(app.seen("/api/orders/P-9").await["payment_status"], "failed");
-    assert_eq!(app.notices("P-9").iter().filter(|(kind, _)| kind == "order.paid").count(), 0);
+    assert_eq!(app.notices("P-9").await.iter().filter(|(kind, _)| kind == "order.paid").count(), 0);
     let later = message("completed", &json!({ "timestamp": "2025-11-20T15:58:00Z" }));
     assert_eq!(app.takes(PORTAL, later).await["message"], "Payment confirmed");
-    assert_eq!(app.path_of("order", "P-9"), path(&["pending", "failed", "paid"]));
+    assert_eq!(app.path_of("order", "P-9").await, path(&["pending", "failed", "paid"]));
     assert_eq!(app.seen("/api/payments/9001").await["flags"], json!([]), "a retry is nothing odd");
     app.finish_sound().await;
 }
@@ -124,7 +124,7 @@ async fn failed_after_completed_changes_nothing_and_is_flagged() {
         assert_eq!(app.seen("/api/orders/P-9").await["payment_status"], "paid");
         if !first_failed {
             assert_eq!(replies[1]["message"], "Payment is confirmed already", "{}", replies[1]);
-            assert_eq!(app.path_of("order", "P-9"), path(&["pending", "paid"]));
+            assert_eq!(app.path_of("order", "P-9").await, path(&["pending", "paid"]));
         }
         assert_eq!(log.lines().iter().filter(|line| line["flag"] == "failed_after_completed").count(), 1);
         app.finish_sound().await;
@@ -168,7 +168,7 @@ async fn each_refusal_has_its_status() {
     let nobody = message("completed", &json!({ "paymentId": "9999", "orderId": "P-99", "metadata": {} }));
     app.posted(PORTAL, nobody).await.is_refusal(404);
     assert_eq!(
-        app.rows("SELECT state FROM webhook_events"),
+        app.rows("SELECT state FROM webhook_events").await,
         [["waiting"]],
         "only what was verified and meant something"
     );

@@ -3,15 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "in tests it is the assertion that a call succeeds")]
 
 mod access;
-mod app;
+pub mod app;
 mod arrivals;
 mod booking_sessions;
-mod bookings;
-mod built_in;
+pub mod bookings;
+pub mod built_in;
 mod corpus;
 mod deliveries;
 mod events;
-mod gateway;
+pub mod gateway;
 mod guards;
 mod health;
 mod hostile;
