@@ -5,6 +5,8 @@
 //! until every event is applied, Quittance at half that rate, and its start. Ratios
 //! are of one round's figures, so that a noisy minute hits both.
 
+mod postgres;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -42,6 +44,8 @@ pub struct Plan {
     pub duration: Duration,
     pub seed: u64,
     pub log_level: String,
+    /// A superuser's URL of a PostgreSQL to measure on too.
+    pub postgres: Option<String>,
 }
 
 /// One round's figures. Rates are a second, memory is in MB, times in milliseconds.
@@ -61,6 +65,7 @@ struct Round {
     half: [f64; 4],
     half_memory_peak: f64,
     start: f64,
+    on_postgres: Option<postgres::OnPostgres>,
 }
 
 /// Runs all rounds. `say` hears what is being done.
@@ -96,7 +101,7 @@ fn table(rounds: &[Round]) -> Vec<Row> {
         Row::new(measure, unit, rounds.iter().map(value).collect(), target)
     };
     let (at_least, at_most) = (|bound| Some(Target::AtLeast(bound)), |bound| Some(Target::AtMost(bound)));
-    vec![
+    let mut table = vec![
         row("ceiling: HTTP and signature check, no database", "/s", None, &|r| r.ceiling),
         row("acknowledged, durable", "/s", None, &|r| r.accepted),
         row("acknowledged ÷ ceiling (0.5 is wanted)", "", at_least(0.4), &|r| r.accepted / r.ceiling),
@@ -116,7 +121,10 @@ fn table(rounds: &[Round]) -> Vec<Row> {
         row("server's processor time an event, accept and apply", "µs", None, &|r| r.cpu_micros_per_event),
         row("generator's share of one CPU: ceiling", "", None, &|r| r.ceiling_generator_cpu),
         row("generator's share of one CPU: acknowledging", "", None, &|r| r.accepted_generator_cpu),
-    ]
+    ];
+    let on_postgres = rounds.iter().filter_map(|round| Some((round.ceiling, round.on_postgres.as_ref()?)));
+    table.extend(postgres::rows(&on_postgres.collect::<Vec<_>>()));
+    table
 }
 
 fn round(plan: &Plan, requests: &mut Requests, say: &mut dyn FnMut(&str)) -> anyhow::Result<Round> {
@@ -137,6 +145,11 @@ fn round(plan: &Plan, requests: &mut Requests, say: &mut dyn FnMut(&str)) -> any
     let start = start_to_first_acknowledgement(plan, requests)?;
     say(&format!("  start to first acknowledgement: {start:.0} ms"));
 
+    let on_postgres = match &plan.postgres {
+        Some(url) => Some(postgres::round(plan, url, requests, say)?),
+        None => None,
+    };
+
     let milliseconds = |quantile: f64| half.latency.value_at_quantile(quantile) as f64 / 1e3;
     Ok(Round {
         ceiling: ceiling.acknowledged_per_second(),
@@ -153,6 +166,7 @@ fn round(plan: &Plan, requests: &mut Requests, say: &mut dyn FnMut(&str)) -> any
         half: [milliseconds(0.5), milliseconds(0.99), milliseconds(0.999), half.latency.max() as f64 / 1e3],
         half_memory_peak,
         start,
+        on_postgres,
     })
 }
 

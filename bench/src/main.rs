@@ -91,6 +91,9 @@ struct Compare {
     /// The server's `QUITTANCE_LOG`.
     #[arg(long, default_value = "warn")]
     log_level: String,
+    /// A superuser's URL of a PostgreSQL to measure on too.
+    #[arg(long)]
+    postgres: Option<String>,
 }
 
 #[derive(Args)]
@@ -247,6 +250,7 @@ fn compare(arguments: Compare) -> anyhow::Result<()> {
         duration: Duration::from_secs(arguments.seconds),
         seed: arguments.seed,
         log_level: arguments.log_level,
+        postgres: arguments.postgres,
     };
     let results = compare::run(&plan, &mut |line| eprintln!("{line}"))?;
     let path = results.write(&arguments.results)?;

@@ -9,7 +9,7 @@
 
 pub mod about;
 mod check;
-mod database;
+pub(crate) mod database;
 mod system;
 mod table;
 

@@ -32,6 +32,9 @@ pub struct Bench {
     /// The server's QUITTANCE_LOG
     #[arg(long, default_value = "warn")]
     log_level: String,
+    /// Measure on a PostgreSQL started for it too: one replica, two, and a burst
+    #[arg(long, conflicts_with = "peers")]
+    postgres: bool,
     /// Measure what other people write instead of the ceiling, on a PostgreSQL started for it
     #[arg(long)]
     peers: bool,
@@ -84,6 +87,14 @@ pub struct Faults {
     debug: bool,
 }
 
+/// For what is measured on it.
+fn postgres() -> anyhow::Result<Server> {
+    let more = POSTGRES.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let server = Server::start(Settings { more, ..Settings::durable() })?;
+    say(&format!("PostgreSQL {} on 127.0.0.1:{}", server.version(), server.port()));
+    Ok(server)
+}
+
 impl Bench {
     /// # Errors
     /// When the build or the measurement fails.
@@ -92,6 +103,10 @@ impl Bench {
             return self.peers();
         }
         let mut command = Built::new(false)?.bench("compare")?;
+        let server = self.postgres.then(postgres).transpose()?;
+        if let Some(server) = &server {
+            command.arg("--postgres").arg(server.url("postgres"));
+        }
         self.measure(&mut command)
     }
 
@@ -99,9 +114,7 @@ impl Bench {
         peers::needs()?;
         let built = Built::new(false)?;
         let installed = peers::install()?;
-        let more = POSTGRES.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let server = Server::start(Settings { more, ..Settings::durable() })?;
-        say(&format!("PostgreSQL {} on 127.0.0.1:{}", server.version(), server.port()));
+        let server = postgres()?;
         let mut command = built.bench("peers")?;
         command.arg("--peers").arg(installed).arg("--postgres").arg(server.url("postgres"));
         if !self.only.is_empty() {

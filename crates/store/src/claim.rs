@@ -89,23 +89,20 @@ const DUE_ON_SQLITE: &str = concat!(
     "FROM event e LEFT JOIN event_body b ON b.seq = e.seq
      WHERE e.account = $1 AND (e.due_at, e.seq) > ($2, $3) AND e.due_at <= $4 ORDER BY e.due_at, e.seq LIMIT $5"
 );
-/// What another replica has claimed is left to it. Which events first, then their bodies,
-/// of which no more is read than is wanted at once.
-const DUE_ON_POSTGRES: &str = concat!(
-    "WITH locked AS MATERIALIZED (
-         SELECT seq, account, gateway, mode, event_id, event_type, endpoint, creates, attempts, received_at, due_at,
-                holds_mismatch
-         FROM event WHERE account = $1 AND due_at IS NOT NULL AND (due_at, seq) > ($2, $3) AND due_at <= $4
-         ORDER BY due_at, seq LIMIT $5 FOR UPDATE SKIP LOCKED),
-     e AS (
-         SELECT l.*, sum(coalesce(octet_length(b.body), 0)) OVER (ORDER BY l.due_at, l.seq)
-                     - coalesce(octet_length(b.body), 0) AS bytes_before
-         FROM locked l LEFT JOIN event_body b
-              ON b.account = $1 AND b.seq = l.seq AND b.received_at = l.received_at) ",
-    due_columns!(),
-    "FROM e LEFT JOIN event_body b ON b.account = $1 AND b.seq = e.seq AND b.received_at = e.received_at
-     WHERE e.bytes_before <= $6 ORDER BY e.due_at, e.seq"
-);
+/// What another replica has claimed is left to it. Their bodies are read after.
+const DUE_ON_POSTGRES: &str =
+    "SELECT seq, gateway, mode, event_id, event_type, endpoint, creates, attempts, received_at,
+            due_at, NULL::bytea, holds_mismatch
+     FROM event WHERE account = $1 AND due_at IS NOT NULL AND (due_at, seq) > ($2, $3) AND due_at <= $4
+     ORDER BY due_at, seq LIMIT $5 FOR UPDATE SKIP LOCKED";
+static BODIES: Many = Many {
+    sqlite: "SELECT body FROM event_body WHERE seq = ?2",
+    postgres: "SELECT b.body, k.n FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (seq, received_at, n)
+               JOIN event_body b ON b.account = $1 AND b.seq = k.seq AND b.received_at = k.received_at",
+    types: "aii",
+};
+/// Bodies read at once, before it is looked at how much they are.
+const BODIES_AT_ONCE: usize = 64;
 static OF_SEQS: Many = Many {
     sqlite: concat!(
         due_columns!(),
@@ -136,9 +133,8 @@ impl Store {
         let account = account.clone();
         let due = move |tx: &Tx<'_>| {
             let sql = if tx.is_postgres() { DUE_ON_POSTGRES } else { DUE_ON_SQLITE };
-            let values = values![account.as_str(), after.due_at, after.seq, now.micros(), limit, BYTES_MAX as i64];
+            let values = values![account.as_str(), after.due_at, after.seq, now.micros(), limit];
             let mut bytes = 0;
-            // What is beyond stays locked until this lane's transaction ends.
             let mut claimed = tx.query_while(sql, &values, |row| {
                 if bytes > BYTES_MAX {
                     return Ok(None);
@@ -147,6 +143,9 @@ impl Store {
                 bytes += event.body.len();
                 Ok(Some(event))
             })?;
+            if tx.is_postgres() {
+                add_bodies(tx, &account, &mut claimed)?;
+            }
             add_renderings(tx, &account, &mut claimed)?;
             Ok(claimed)
         };
@@ -226,6 +225,26 @@ fn accounts_with(tx: &Tx<'_>, has: impl Fn(&Tx<'_>, &str) -> Result<bool>) -> Re
         }
     }
     Ok(accounts)
+}
+
+/// Reads as many bodies as are wanted at once, and leaves out the events after them. Those
+/// stay locked until this lane's transaction ends.
+fn add_bodies(tx: &Tx<'_>, account: &AccountId, claimed: &mut Vec<Claimed>) -> Result<()> {
+    let (mut read, mut bytes) = (0, 0);
+    while read < claimed.len() && bytes <= BYTES_MAX {
+        let upto = claimed.len().min(read + BODIES_AT_ONCE);
+        let chunk = &mut claimed[read..upto];
+        let keys: Vec<(i64, i64)> = chunk.iter().map(|event| (event.seq, event.received_at.micros())).collect();
+        let keys = keys.iter().map(|(seq, received_at)| values![account.as_str(), *seq, *received_at]);
+        tx.look_up(&BODIES, keys, |index, row| {
+            chunk[index].body = row.get(0)?;
+            bytes += chunk[index].body.len();
+            Ok(())
+        })?;
+        read = upto;
+    }
+    claimed.truncate(read);
+    Ok(())
 }
 
 /// Adds what the same events said in other API versions.
