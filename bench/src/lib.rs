@@ -20,6 +20,7 @@ pub mod reply;
 pub mod requests;
 pub mod results;
 pub mod schedule;
+pub mod stored;
 mod traffic;
 
 /// Seconds of Unix time, for signatures: this machine's clock, as a gateway reads its own.

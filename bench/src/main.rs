@@ -11,7 +11,7 @@ use bench::faults::{self, Fault};
 use bench::load::{self, Amount, Pace};
 use bench::peers::{self, System};
 use bench::requests::{Requests, SECRET};
-use bench::{ceiling, compare, crash, now_seconds};
+use bench::{ceiling, compare, crash, now_seconds, stored};
 use clap::{Args, Parser, Subcommand};
 
 /// The allocator that `quittance` uses, so that the ceiling is measured with it too.
@@ -36,6 +36,8 @@ enum What {
     Load(Load),
     /// Measure the ceiling and Quittance in turn, and write the results.
     Compare(Compare),
+    /// Store events, and see what becomes of the rate and of lists as the tables grow.
+    Stored(Stored),
     /// Measure Quittance and what other people write, in turn, on one PostgreSQL.
     Peers(Peers),
     /// Kill Quittance under load, over and over, and look for what was lost.
@@ -92,6 +94,29 @@ struct Compare {
     #[arg(long, default_value = "warn")]
     log_level: String,
     /// A superuser's URL of a PostgreSQL to measure on too.
+    #[arg(long)]
+    postgres: Option<String>,
+}
+
+#[derive(Args)]
+struct Stored {
+    /// The `quittance` binary.
+    #[arg(long)]
+    binary: PathBuf,
+    /// Where scratch databases are made: on the disk that counts.
+    #[arg(long)]
+    scratch: PathBuf,
+    /// Where the results are written.
+    #[arg(long)]
+    results: PathBuf,
+    /// Until so many are stored.
+    #[arg(long)]
+    events: usize,
+    #[arg(long, default_value_t = 128)]
+    connections: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A superuser's URL of a PostgreSQL to do it on, instead of SQLite.
     #[arg(long)]
     postgres: Option<String>,
 }
@@ -215,6 +240,7 @@ fn run(command: What) -> anyhow::Result<()> {
         }
         What::Load(arguments) => load(&arguments),
         What::Compare(arguments) => compare(arguments),
+        What::Stored(arguments) => stored(arguments),
         What::Peers(arguments) => peers(arguments),
         What::Soak(arguments) => soak(arguments),
         What::Faults(arguments) => faults(arguments),
@@ -236,6 +262,22 @@ fn load(arguments: &Load) -> anyhow::Result<()> {
     let report = load::run(&plan, &requests, &mut |_| ())?;
     println!("{}", compare::line(&report));
     ensure!(report.connections_lost == 0, "{} connections were lost", report.connections_lost);
+    Ok(())
+}
+
+fn stored(arguments: Stored) -> anyhow::Result<()> {
+    let plan = stored::Plan {
+        binary: arguments.binary.canonicalize()?,
+        scratch: std::path::absolute(arguments.scratch)?,
+        events: arguments.events,
+        connections: arguments.connections,
+        seed: arguments.seed,
+        postgres: arguments.postgres,
+    };
+    let stored = stored::run(&plan, &mut |line| eprintln!("{line}"))?;
+    let path = stored.write(&arguments.results)?;
+    println!("{}", stored.markdown());
+    eprintln!("written to {}", path.display());
     Ok(())
 }
 

@@ -35,6 +35,10 @@ pub struct Bench {
     /// Measure on a PostgreSQL started for it too: one replica, two, and a burst
     #[arg(long, conflicts_with = "peers")]
     postgres: bool,
+    /// Store so many events instead, and see what becomes of the rate and of lists; with
+    /// --postgres there
+    #[arg(long, value_name = "EVENTS", conflicts_with = "peers")]
+    stored: Option<usize>,
     /// Measure what other people write instead of the ceiling, on a PostgreSQL started for it
     #[arg(long)]
     peers: bool,
@@ -102,12 +106,32 @@ impl Bench {
         if self.peers {
             return self.peers();
         }
+        if let Some(events) = self.stored {
+            return self.stored(events);
+        }
         let mut command = Built::new(false)?.bench("compare")?;
         let server = self.postgres.then(postgres).transpose()?;
         if let Some(server) = &server {
             command.arg("--postgres").arg(server.url("postgres"));
         }
         self.measure(&mut command)
+    }
+
+    fn stored(&self, events: usize) -> anyhow::Result<()> {
+        let mut command = Built::new(false)?.bench("stored")?;
+        let server = self.postgres.then(postgres).transpose()?;
+        if let Some(server) = &server {
+            command.arg("--postgres").arg(server.url("postgres"));
+        }
+        command.arg("--results").arg(root()?.join("bench").join("results"));
+        for (flag, value) in [
+            ("--events", events.to_string()),
+            ("--connections", self.connections.to_string()),
+            ("--seed", self.seed.to_string()),
+        ] {
+            command.arg(flag).arg(value);
+        }
+        step("storing and looking; leave the machine alone", &mut command)
     }
 
     fn peers(&self) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ mod endpoints;
 mod events;
 mod faults;
 mod five_systems;
+mod growth;
 mod interop;
 mod keys;
 mod logs;
