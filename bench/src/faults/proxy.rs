@@ -194,7 +194,11 @@ mod tests {
         let answered = (0..400).filter(|_| say(COMMIT)).count();
         let [never_heard, meanwhile, unsaid] = proxy.cuts();
         assert!(never_heard > 0 && meanwhile > 0 && unsaid > 0, "{:?}", proxy.cuts());
-        assert_eq!(answered, 400 - never_heard - meanwhile - unsaid);
+        // An answer may be faster than the cut.
+        assert!(
+            (400 - never_heard - meanwhile - unsaid..=400 - never_heard - unsaid).contains(&answered),
+            "{answered}"
+        );
         let heard = heard.load(Ordering::SeqCst) - before;
         assert!((400 - never_heard - meanwhile..=400 - never_heard).contains(&heard), "{heard}");
     }

@@ -182,7 +182,9 @@ impl Applier<'_> {
                 "Applying failed for good: event is dead"
             );
         }
-        self.store.fail(account, Attempt { seq: event.seq, number, error, retry_at }, now).await?;
+        self.store
+            .fail(account, Attempt { seq: event.seq, due_at: event.due_at, number, error, retry_at }, now)
+            .await?;
         self.settlements.settled(std::iter::once(event.event_id.as_str()));
         Ok(())
     }

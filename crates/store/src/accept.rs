@@ -350,8 +350,18 @@ fn note_repeats<'a>(
     // By number: what two endpoints want of one event, and so that replicas wait for one
     // another in the same order.
     let mut undone: BTreeMap<i64, (bool, bool)> = BTreeMap::new();
-    for event in repeated {
-        let Some(stored) = find(known, event) else { continue };
+    let found = repeated.iter().filter_map(|event| Some((find(known, event)?, *event)));
+    let mut found: Vec<(&Known, &NewEvent)> = found.collect();
+    found.sort_by(|(a, x), (b, y)| (a.seq, &x.api_version).cmp(&(b.seq, &y.api_version)));
+    if tx.is_postgres() {
+        // Before it is looked whether their bodies are there: nobody drops one meanwhile.
+        let changes = |(stored, event): &&(&Known, &NewEvent)| {
+            stored.api_version != event.api_version || !stored.is_done_with(event)
+        };
+        let changing: BTreeSet<i64> = found.iter().filter(changes).map(|(stored, _)| stored.seq).collect();
+        lock_events(tx, account, changing.into_iter())?;
+    }
+    for (stored, event) in found {
         redeliveries.add(values![account.as_str(), stored.seq, event.received_at.micros(), &event.endpoint])?;
         // What was not of concern may be now: of another endpoint, and when its body is gone.
         let is_wanted = !stored.is_done_with(event);
@@ -360,7 +370,7 @@ fn note_repeats<'a>(
             && event.ignored_because.is_none()
             && put_rendering(tx, stored.seq, writer, number, event)?;
         if rendered_anew {
-            renderings.push((stored.seq, *event));
+            renderings.push((stored.seq, event));
         }
         if rendered_anew || stored.state != EventState::Pending && is_wanted {
             let (creates, holds) = undone.entry(stored.seq).or_default();
@@ -369,9 +379,6 @@ fn note_repeats<'a>(
         }
     }
     redeliveries.run()?;
-    if tx.is_postgres() {
-        lock_events(tx, account, undone.keys().copied())?;
-    }
     let mut put_back = tx.batch(&PUT_BACK)?;
     for (seq, (creates, holds_mismatch)) in undone {
         put_back.add(values![account.as_str(), now.micros(), seq, creates, holds_mismatch])?;

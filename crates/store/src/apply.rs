@@ -59,6 +59,8 @@ pub enum Settled {
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub seq: i64,
+    /// As it was claimed: one that another rendering was added to since did not fail.
+    pub due_at: Option<Timestamp>,
     /// Counted from 1.
     pub number: u32,
     pub error: String,
@@ -106,8 +108,14 @@ impl Store {
 
 fn fail(tx: &Tx<'_>, account: &AccountId, attempt: &Attempt, now: Timestamp) -> Result<()> {
     let state = if attempt.retry_at.is_some() { EventState::Failed } else { EventState::Dead };
+    // Other events may be locked already: this one is not waited for.
+    let free = "SELECT true FROM event WHERE account = $1 AND seq = $2 AND due_at = $3 FOR UPDATE SKIP LOCKED";
+    let claimed = values![account.as_str(), attempt.seq, attempt.due_at.map(Timestamp::micros)];
+    if tx.is_postgres() && !tx.holds(free, &claimed)? {
+        return Ok(());
+    }
     let sql = "UPDATE event SET state = $1, due_at = $2, attempts = $3, error = $4, settled_at = $5
-               WHERE seq = $6 AND account = $7 AND due_at IS NOT NULL";
+               WHERE seq = $6 AND account = $7 AND due_at = $8";
     let event = values![
         state.as_str(),
         attempt.retry_at.map(Timestamp::micros),
@@ -116,6 +124,7 @@ fn fail(tx: &Tx<'_>, account: &AccountId, attempt: &Attempt, now: Timestamp) -> 
         now.micros(),
         attempt.seq,
         account.as_str(),
+        attempt.due_at.map(Timestamp::micros),
     ];
     if tx.execute(sql, &event)? == 1 {
         let sql = "INSERT INTO failed_attempt (account, seq, number, at, error) VALUES ($1, $2, $3, $4, $5)

@@ -346,7 +346,8 @@ impl Store {
             query.push(" ORDER BY e.account, e.seq FOR UPDATE OF e");
         }
         query.push(") found WHERE u.account = found.account AND u.seq = found.seq");
-        if let Some(account) = &whose.account {
+        // SQLite would walk all of the account's events in the order of their ids.
+        if let Some(account) = whose.account.as_ref().filter(|_| self.writer.is_postgres()) {
             query.push(" AND u.account = ").push_bind(account.as_str());
         }
         query.execute(&self.writer).await

@@ -120,7 +120,7 @@ fn migrator() -> Migrator {
 /// The migrator holds an advisory lock: of several that start at once, one migrates.
 pub(crate) async fn migrate(postgres: &Postgres) -> Result<()> {
     let mut connection = postgres.servers.connect().await?;
-    connection.execute("SET statement_timeout = 0").await?; // An index of a large table takes its time.
+    connection.execute("SET statement_timeout = 0; SET lock_timeout = 0").await?; // An index of a large table takes its time.
     migrator().run(&mut connection).await.map_err(refusals::of_migrating)?;
     connection.close().await?;
     Ok(())

@@ -84,9 +84,12 @@ const CHUNK_OF_POSTGRES: &str = "SELECT max(seq), min(received_at) FROM (
 const DROP_ON_SQLITE: &str = "DELETE FROM event_body WHERE seq > $1 AND seq <= $2 AND EXISTS (
     SELECT 1 FROM event e WHERE e.seq = event_body.seq AND e.received_at < $3 AND e.due_at IS NULL
     AND e.state IN ('applied', 'ignored'))";
-const DROP_ON_POSTGRES: &str = "DELETE FROM event_body_default b USING event e
-    WHERE b.account = $4 AND b.seq > $1 AND b.seq <= $2 AND b.received_at < $3
-      AND e.account = b.account AND e.seq = b.seq AND e.due_at IS NULL AND e.state IN ('applied', 'ignored')";
+/// Who wants one of these events again holds it meanwhile.
+const DROP_ON_POSTGRES: &str = "DELETE FROM event_body_default b
+    USING (SELECT e.seq FROM event e
+           WHERE e.account = $4 AND e.seq > $1 AND e.seq <= $2 AND e.due_at IS NULL AND e.state IN ('applied', 'ignored')
+           ORDER BY e.seq FOR UPDATE OF e SKIP LOCKED) settled
+    WHERE b.account = $4 AND b.seq = settled.seq AND b.received_at < $3";
 
 fn drop_chunk(tx: &Tx<'_>, account: Option<&AccountId>, after: i64, before: Timestamp) -> Result<Chunk> {
     let bounds = |row: &crate::connection::Row<'_>| Ok((row.get::<Option<i64>>(0)?, row.get::<Option<i64>>(1)?));

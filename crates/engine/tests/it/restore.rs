@@ -188,8 +188,9 @@ async fn nothing_is_lost_that_comes_in_meanwhile() {
     }
     twin.apply_all().await;
     assert_eq!(db.state().await, twin.state().await);
-    let applied = "SELECT state, count(*) FROM event GROUP BY state ORDER BY state";
-    assert_eq!(db.rows(applied).await, twin.rows(applied).await);
+    // What only adds to a payment is applied after it and ignored before.
+    let done = "SELECT state IN ('applied', 'ignored'), count(*) FROM event GROUP BY 1";
+    assert_eq!(db.rows(done).await, twin.rows(done).await);
     let once = "SELECT subject_id FROM history WHERE notice IN ('payment.paid', 'order.paid')
                 GROUP BY subject_id, notice HAVING count(*) > 1";
     assert!(db.rows(once).await.is_empty(), "said once, ever");

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 
 /// For a host that does not answer; others may.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a lock: less than a sender waits for its delivery to be stored, so that whoever holds
+/// some locks and waits for another gives them up before.
+const LOCK_TIMEOUT_MS: u32 = 5_000;
 /// For a transaction in which nothing happens.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
 const PORT: &str = "5432";
@@ -125,7 +128,8 @@ pub(super) async fn prepare(
 ) -> std::result::Result<(), sqlx::Error> {
     let settings = format!(
         "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
-         SET timezone = 'UTC'; SET client_min_messages = warning",
+         SET timezone = 'UTC'; SET client_min_messages = warning; \
+         SET lock_timeout = {LOCK_TIMEOUT_MS}; SET jit = off",
         statement_timeout.as_millis()
     );
     connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(settings))).await?;

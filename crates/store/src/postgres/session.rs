@@ -65,13 +65,18 @@ impl Session {
         &self,
         job: impl FnOnce(&Tx<'_>) -> Result<std::result::Result<T, R>>,
     ) -> Result<std::result::Result<T, R>> {
+        let undone = Undone(self);
         let done = job(&Tx::Postgres(self));
         if !matches!(done, Ok(Ok(_))) {
-            self.roll_back();
             return done;
         }
-        self.simply("COMMIT")?;
+        let committed = self.simply("COMMIT");
         self.open.set(false);
+        if committed.is_err() {
+            self.hang_up(); // Whether it did is not known: nothing goes on from here.
+        }
+        drop(undone);
+        committed?;
         done
     }
 
@@ -133,6 +138,15 @@ impl Session {
         if let Some(connection) = self.connection.borrow_mut().take() {
             let _ = self.runtime.block_on(connection.close_hard()); // It is of no more use either way.
         }
+    }
+}
+
+/// What is still open when this is dropped, by a panic too, comes to nothing.
+struct Undone<'s>(&'s Session);
+
+impl Drop for Undone<'_> {
+    fn drop(&mut self) {
+        self.0.roll_back();
     }
 }
 

@@ -9,21 +9,23 @@ on_each!(
     the_last_failure_leaves_it_dead_and_visible,
     a_failure_does_not_undo_what_another_worker_did,
     a_failure_reaches_no_other_account,
+    a_failure_of_what_was_added_to_since_is_none,
     what_a_clock_that_is_set_back_had_put_off_is_called_back,
 );
 
-fn attempt(seq: i64, number: u32, retry_at: Option<domain::Timestamp>) -> Attempt {
-    Attempt { seq, number, error: "row 7 of table payment is corrupt".to_owned(), retry_at }
+/// Of an event with this number that was due at that instant.
+fn attempt((seq, due_at): (i64, domain::Timestamp), number: u32, retry_at: Option<domain::Timestamp>) -> Attempt {
+    Attempt { seq, due_at: Some(due_at), number, error: "row 7 of table payment is corrupt".to_owned(), retry_at }
 }
 
 async fn a_failed_attempt_is_noted_and_due_later(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
-    db.fail(&account("default"), attempt(seq, 1, Some(at(30))), at(1)).await.unwrap();
+    db.fail(&account("default"), attempt((seq, NOW), 1, Some(at(30))), at(1)).await.unwrap();
     assert_eq!(db.claimed(at(29)).await.len(), 0);
     let due = db.claimed(at(30)).await;
     assert_eq!((due.len(), due[0].attempts), (1, 1));
-    db.fail(&account("default"), attempt(seq, 2, Some(at(90))), at(31)).await.unwrap();
+    db.fail(&account("default"), attempt((seq, at(30)), 2, Some(at(90))), at(31)).await.unwrap();
 
     let row = db.list_events(&EventFilter::default(), 1).await.unwrap().remove(0);
     assert_eq!((row.state, row.attempts, row.processed), (EventState::Failed, 2, false));
@@ -46,7 +48,7 @@ async fn a_failed_attempt_is_noted_and_due_later(db: Scratch) {
 async fn the_last_failure_leaves_it_dead_and_visible(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
-    db.fail(&account("default"), attempt(seq, 12, None), at(1)).await.unwrap();
+    db.fail(&account("default"), attempt((seq, NOW), 12, None), at(1)).await.unwrap();
     assert_eq!(db.claimed(at(1_000_000)).await.len(), 0, "nobody tries it again");
     assert_eq!(db.backlog().await.unwrap().events, 0);
     let dead = EventFilter { state: Some(EventState::Dead), ..EventFilter::default() };
@@ -63,7 +65,7 @@ async fn a_failure_does_not_undo_what_another_worker_did(db: Scratch) {
     assert!(matches!(db.apply(&account("default"), batch.clone(), NOW).await.unwrap()[..], [Settled::Done(_)]));
     let before = db.dump().await;
     for retry_at in [Some(at(30)), None] {
-        db.fail(&account("default"), attempt(batch[0].seq, 1, retry_at), at(1)).await.unwrap();
+        db.fail(&account("default"), attempt((batch[0].seq, NOW), 1, retry_at), at(1)).await.unwrap();
     }
     assert_eq!(db.dump().await, before);
 }
@@ -72,8 +74,23 @@ async fn a_failure_reaches_no_other_account(db: Scratch) {
     db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
     let seq = db.claimed(NOW).await[0].seq;
     let before = db.dump().await;
-    db.fail(&account("shop"), attempt(seq, 1, None), at(1)).await.unwrap();
+    db.fail(&account("shop"), attempt((seq, NOW), 1, None), at(1)).await.unwrap();
     assert_eq!(db.dump().await, before);
+}
+
+/// Another rendering came between the claim and the failure: it has to be tried.
+async fn a_failure_of_what_was_added_to_since_is_none(db: Scratch) {
+    db.accepted(&[succeeded("evt_1", "pi_1", "")]).await;
+    let seq = db.claimed(NOW).await[0].seq;
+    let mut again = succeeded("evt_1", "pi_1", "");
+    again.api_version = Some("2026-01-01".to_owned());
+    db.fail(&account("default"), attempt((seq, NOW), 1, Some(at(5))), at(1)).await.unwrap();
+    assert_eq!(db.accepting(&[again], at(2)).await.unwrap(), [store::Receipt::Again]);
+    let before = db.dump().await;
+    db.fail(&account("default"), attempt((seq, at(5)), 12, None), at(3)).await.unwrap();
+    assert_eq!(db.dump().await, before);
+    db.applied(at(10)).await;
+    assert_eq!(db.value("SELECT payment_status FROM payments").await, "paid");
 }
 
 /// A day ahead: then the clock is right again.
@@ -90,8 +107,8 @@ async fn what_a_clock_that_is_set_back_had_put_off_is_called_back(db: Scratch) {
     db.accepting(&[received("evt_fast", "pi_4", 4)], at(4)).await.unwrap();
     db.accepted(&[received("evt_failed", "pi_2", 0), received("evt_later", "pi_5", 0)]).await;
     let (failed, later) = (db.seq_of("evt_failed").await, db.seq_of("evt_later").await);
-    db.fail(&account("default"), attempt(failed, 1, Some(at(DAY + 1))), at(DAY)).await.unwrap();
-    db.fail(&account("default"), attempt(later, 11, Some(at(900))), NOW).await.unwrap();
+    db.fail(&account("default"), attempt((failed, NOW), 1, Some(at(DAY + 1))), at(DAY)).await.unwrap();
+    db.fail(&account("default"), attempt((later, NOW), 11, Some(at(900))), NOW).await.unwrap();
 
     assert_eq!(db.claimed(NOW).await.len(), 0, "nothing would be applied for a day");
     assert_eq!(db.call_back(NOW).await.unwrap(), 3);

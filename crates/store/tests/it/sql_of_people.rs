@@ -53,8 +53,13 @@ async fn the_monitoring_statements_give_right_numbers(db: Scratch) {
     .await;
     let batch: Vec<_> = db.claimed(now).await.iter().map(crate::scratch::prepare).collect();
     let failed = batch.iter().position(|event| event.object_id.as_deref() == Some("pi_2")).expect("it is claimed");
-    let attempt =
-        Attempt { seq: batch[failed].seq, number: 1, error: "corrupt".to_owned(), retry_at: Some(now.plus_micros(1)) };
+    let attempt = Attempt {
+        seq: batch[failed].seq,
+        due_at: batch[failed].due_at,
+        number: 1,
+        error: "corrupt".to_owned(),
+        retry_at: Some(now.plus_micros(1)),
+    };
     db.fail(&account("default"), attempt.clone(), now).await.unwrap();
     let sound: Vec<_> = batch.into_iter().filter(|event| event.seq != attempt.seq).collect();
     db.apply(&account("default"), sound.clone(), now).await.unwrap();
