@@ -42,9 +42,31 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 const AHEAD_MICROS_MAX: i64 = 5_000_000;
 /// Events that are called back at once.
 const CALLED_BACK_MAX: u32 = 4096;
-/// Of `account = $1`: due later than what is new, or put off for longer than anything is.
-const PUT_OFF: &str = "SELECT EXISTS (SELECT 1 FROM event
-                       WHERE account = $1 AND due_at > $2 AND (attempts = 0 OR due_at > $3))";
+/// Accounts that have such events. On PostgreSQL one statement, however many accounts there
+/// are; SQLite's index goes from one account to the next.
+struct AccountsWith {
+    /// Of the account `$1`.
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+const DUE_OF: AccountsWith = AccountsWith {
+    sqlite: "SELECT EXISTS (SELECT 1 FROM event WHERE account = $1 AND due_at <= $2)",
+    // An aggregate, which is looked up for each account: EXISTS may become a join that
+    // reads all that is due.
+    postgres: "SELECT a.account FROM account a
+               WHERE (SELECT min(e.due_at) FROM event e WHERE e.account = a.account AND e.due_at IS NOT NULL) <= $1
+               ORDER BY a.account",
+};
+/// Due later than what is new, or put off for longer than anything is.
+const PUT_OFF_OF: AccountsWith = AccountsWith {
+    sqlite: "SELECT EXISTS (SELECT 1 FROM event
+                            WHERE account = $1 AND due_at > $2 AND (attempts = 0 OR due_at > $3))",
+    // It may be one that failed and waits for its turn: calling back leaves it alone.
+    postgres: "SELECT a.account FROM account a
+               WHERE (SELECT max(e.due_at) FROM event e WHERE e.account = a.account AND e.due_at IS NOT NULL)
+                     > least($1, $2) ORDER BY a.account",
+};
 /// Who locks several does so in the order of their numbers.
 macro_rules! call_back {
     ($locks:literal) => {
@@ -175,17 +197,20 @@ impl Store {
 
     /// Accounts that have an event which is due.
     pub async fn accounts_due(&self, now: Timestamp) -> Result<Vec<AccountId>> {
-        let due = "SELECT EXISTS (SELECT 1 FROM event WHERE account = $1 AND due_at <= $2)";
-        let due = move |tx: &Tx<'_>, name: &str| tx.holds(due, &values![name, now.micros()]);
-        self.reading.run(move |connection| connection.read(|tx| accounts_with(tx, due))).await
+        self.accounts_with(DUE_OF, vec![now.micros()]).await
+    }
+
+    async fn accounts_with(&self, events: AccountsWith, instants: Vec<i64>) -> Result<Vec<AccountId>> {
+        let names = move |tx: &Tx<'_>| accounts_with(tx, &events, &instants);
+        let names = self.reading.run(move |connection| connection.read(names)).await?;
+        Ok(names.iter().filter_map(|name| AccountId::parse(name)).collect())
     }
 
     /// Makes events due now that are due further in the future than anything is put off:
     /// the clock was set back after it was written when they are due. Returns how many.
     pub async fn call_back(&self, now: Timestamp) -> Result<u64> {
         let (new, put_off) = (now.micros() + AHEAD_MICROS_MAX, now.micros() + retry::DELAY_MICROS_MAX);
-        let later = move |tx: &Tx<'_>, name: &str| tx.holds(PUT_OFF, &values![name, new, put_off]);
-        let accounts = self.reading.run(move |connection| connection.read(|tx| accounts_with(tx, later))).await?;
+        let accounts = self.accounts_with(PUT_OFF_OF, vec![new, put_off]).await?;
         let sql = if self.is_shared() { call_back!(" FOR UPDATE SKIP LOCKED") } else { call_back!("") };
         let mut count = 0;
         for account in accounts {
@@ -202,29 +227,24 @@ impl Store {
     }
 }
 
-/// An index probe or two an account, however many events are due.
-fn accounts_with(tx: &Tx<'_>, has: impl Fn(&Tx<'_>, &str) -> Result<bool>) -> Result<Vec<AccountId>> {
-    let next = "SELECT min(account) FROM event WHERE due_at IS NOT NULL AND account > $1";
-    let next_after = |after: &str| -> Result<Option<String>> {
-        Ok(tx.first(next, &values![after], |row| row.get::<Option<String>>(0))?.flatten())
-    };
-    let names = if tx.is_postgres() {
-        // Known by name, so that each statement names the one account that it is about.
-        tx.query("SELECT account FROM account ORDER BY account", &[], |row| row.get::<String>(0))?
-    } else {
-        let mut names: Vec<String> = Vec::new();
-        while let Some(name) = next_after(names.last().map_or("", String::as_str))? {
-            names.push(name);
-        }
-        names
-    };
-    let mut accounts = Vec::new();
-    for name in names {
-        if has(tx, &name)? {
-            accounts.extend(AccountId::parse(&name));
-        }
+/// The names of those that have such events, with these instants.
+fn accounts_with(tx: &Tx<'_>, events: &AccountsWith, instants: &[i64]) -> Result<Vec<String>> {
+    if tx.is_postgres() {
+        let instants: Vec<Value<'_>> = instants.iter().map(|instant| (*instant).into()).collect();
+        return tx.query(events.postgres, &instants, |row| row.get(0));
     }
-    Ok(accounts)
+    let next = "SELECT min(account) FROM event WHERE due_at IS NOT NULL AND account > $1";
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let name = tx.first(next, &values![&after], |row| row.get::<Option<String>>(0))?.flatten();
+        let Some(name) = name else { return Ok(names) };
+        let mut of_one = vec![Value::from(&name)];
+        of_one.extend(instants.iter().map(|instant| Value::from(*instant)));
+        if tx.holds(events.sqlite, &of_one)? {
+            names.push(name.clone());
+        }
+        after.clone_from(&name);
+    }
 }
 
 /// Reads as many bodies as are wanted at once, and leaves out the events after them. Those

@@ -1,6 +1,8 @@
 //! A connection to either database, and what is done in one transaction on it. All of
 //! it is synchronous: a whole transaction is one job of a [`crate::worker::Worker`].
 
+use std::convert::Infallible;
+
 use domain::AccountId;
 use rusqlite::{CachedStatement, TransactionBehavior, params_from_iter};
 use sqlx::Row as _;
@@ -19,7 +21,7 @@ impl Connection {
     /// Everything that `job` writes is there when this returns, or nothing of it where
     /// it fails.
     pub fn write<T>(&mut self, job: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        self.write_unless_refused(|tx| job(tx).map(Ok::<T, std::convert::Infallible>)).map(|Ok(done)| done)
+        self.write_unless_refused(unrefused(job)).map(|Ok(done)| done)
     }
 
     /// As [`Self::write`]; what `job` refuses leaves nothing behind either.
@@ -46,9 +48,7 @@ impl Connection {
     /// As [`Self::write`], in the transaction that [`Self::claim`] left open.
     pub fn write_claimed<T>(&mut self, job: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         match self {
-            Self::Postgres(session) if session.is_open() => {
-                session.end(|tx| job(tx).map(Ok::<T, std::convert::Infallible>)).map(|Ok(done)| done)
-            }
+            Self::Postgres(session) if session.is_open() => session.end(unrefused(job)).map(|Ok(done)| done),
             Self::Sqlite(_) | Self::Postgres(_) => self.write(job),
         }
     }
@@ -62,7 +62,7 @@ impl Connection {
             }
             Self::Postgres(session) => {
                 session.begin_reading()?;
-                session.end(|tx| job(tx).map(Ok::<T, std::convert::Infallible>)).map(|Ok(done)| done)
+                session.end(unrefused(job)).map(|Ok(done)| done)
             }
         }
     }
@@ -78,6 +78,13 @@ impl Connection {
         }
         found
     }
+}
+
+/// A job that refuses nothing.
+fn unrefused<T>(
+    job: impl FnOnce(&Tx<'_>) -> Result<T>,
+) -> impl FnOnce(&Tx<'_>) -> Result<std::result::Result<T, Infallible>> {
+    |tx| job(tx).map(Ok)
 }
 
 /// An open transaction.
@@ -197,19 +204,6 @@ impl Tx<'_> {
             }
         }
         Ok(())
-    }
-
-    /// On PostgreSQL: what a statement over many rows returns. SQLite inserts row by row.
-    pub fn insert_returning<T>(
-        &self,
-        statement: &'static Many,
-        rows: &[Value<'_>],
-        read: impl FnMut(&Row<'_>) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let Self::Postgres(session) = self else { return Ok(Vec::new()) };
-        let mut read = read;
-        let returned = session.rows(statement.postgres, sql::columns(statement.types, rows)?)?;
-        returned.iter().map(|row| read(&Row::Postgres(row))).collect()
     }
 
     /// Collects rows for a statement, or runs it for each of them at once, as the database

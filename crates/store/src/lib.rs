@@ -55,7 +55,7 @@ pub use orders::OrderRow;
 pub use outcome::{EventIdentity, EventOutcome};
 pub use payments::{PaymentFilter, PaymentRow};
 pub use postgres::{Durability, Listener, Options};
-pub use rebuild::{StoredBooking, StoredOrder, StoredPart, StoredPayment, StoredStatement};
+pub use rebuild::{StoredBooking, StoredPart, StoredPayment};
 pub use recorded::{PublicRow, PublicTable, RecordedEvent, RecordedRendering};
 pub use refunds::{RefundFilter, RefundRow};
 pub use register::{NewId, NewOrder, Noun, Refusal, Registered};

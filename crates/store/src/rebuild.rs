@@ -1,29 +1,14 @@
-//! What deriving all state again needs: every statement, and what is stored.
+//! What a proof reads of payments, registrations and bookings.
 
 use std::collections::BTreeMap;
 
-use domain::{AccountId, BookingInputs, Facts, Registration, Scope, Timestamp};
+use domain::{AccountId, BookingInputs, Facts, Registration, Scope};
 
 use crate::apply::{read_facts, read_scope};
 use crate::connection::Tx;
-use crate::events::body_join;
 use crate::query::{Query, Row};
 use crate::sql::values;
 use crate::{Error, Result, Store};
-
-/// What one stored event stated when it was applied.
-#[derive(Clone, Debug)]
-pub struct StoredStatement {
-    pub seq: i64,
-    pub event_id: String,
-    pub scope: Scope,
-    pub creates: bool,
-    pub holds_mismatch: bool,
-    pub received_at: Timestamp,
-    pub facts: Facts,
-    /// The bodies it was read from; empty once they were dropped by age.
-    pub bodies: Vec<Vec<u8>>,
-}
 
 /// A payment's row: its facts, and the values of the columns derived from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +33,6 @@ pub struct StoredPart {
     pub charge_id: Option<String>,
     pub status: String,
     pub amount: Option<i64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredOrder {
-    pub id: String,
-    pub due: Option<domain::Money>,
-    pub payment_status: String,
-    pub amount_paid: i64,
-    pub amount_refunded: i64,
 }
 
 /// A booking's row: its inputs, and the values of the columns derived from them.
@@ -125,42 +101,6 @@ impl Store {
         self.reading.run(move |connection| connection.read(read)).await
     }
 
-    /// Statements of events that were applied at least once, in the order of
-    /// acceptance, after the event `after`.
-    pub async fn statements(&self, account: &AccountId, after: i64, limit: u32) -> Result<Vec<StoredStatement>> {
-        let sql = format!(
-            "SELECT e.seq, e.event_id, e.gateway, e.mode, e.creates, f.facts, b.body, e.received_at, e.holds_mismatch
-             FROM event e JOIN event_facts f ON f.account = e.account AND f.seq = e.seq LEFT JOIN event_body b ON {}
-             WHERE e.account = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3",
-            body_join(&self.reader)
-        );
-        let rows = Query::new(&sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
-        let mut statements = Vec::with_capacity(rows.len());
-        for row in rows {
-            let seq: i64 = row.get(0);
-            let mut bodies: Vec<Vec<u8>> = row.get::<Option<Vec<u8>>>(6).into_iter().collect();
-            if !bodies.is_empty() {
-                let sql = "SELECT body FROM event_rendering WHERE account = $1 AND seq = $2 ORDER BY api_version";
-                let more = Query::new(sql).bind(account.as_str()).bind(seq).fetch_all(&self.reader).await?;
-                bodies.extend(more.iter().map(|row| row.get::<Vec<u8>>(0)));
-                if bodies.iter().any(Vec::is_empty) {
-                    bodies.clear(); // Some of it was dropped.
-                }
-            }
-            statements.push(StoredStatement {
-                seq,
-                event_id: row.get(1),
-                scope: read_scope(account, row.get(2), row.get(3), "event", seq)?,
-                creates: row.get(4),
-                holds_mismatch: row.get(8),
-                received_at: Timestamp::from_micros(row.get(7)),
-                facts: read_facts(row.get(5), "event_facts", seq)?,
-                bodies,
-            });
-        }
-        Ok(statements)
-    }
-
     /// Payments, hidden ones too, by id, after the id `after`.
     pub async fn stored_payments(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredPayment>> {
         let sql = "SELECT id, gateway, mode, facts, visible, status, dispute_status, amount_captured, amount_refunded,
@@ -213,24 +153,5 @@ impl Store {
             parts.entry(row.get(0)).or_default().insert(row.get(1), part);
         }
         Ok(parts)
-    }
-
-    /// Orders by id, after the id `after`.
-    pub async fn stored_orders(&self, account: &AccountId, after: &str, limit: u32) -> Result<Vec<StoredOrder>> {
-        let sql = "SELECT id, amount_due, currency, payment_status, amount_paid, amount_refunded
-                   FROM merchant_order WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3";
-        let rows = Query::new(sql).bind(account.as_str()).bind(after).bind(limit).fetch_all(&self.reader).await?;
-        let mut orders = Vec::with_capacity(rows.len());
-        for row in rows {
-            let id: String = row.get(0);
-            orders.push(StoredOrder {
-                due: crate::apply::read_due(row.get(1), row.get(2), &id)?,
-                payment_status: row.get(3),
-                amount_paid: row.get(4),
-                amount_refunded: row.get(5),
-                id,
-            });
-        }
-        Ok(orders)
     }
 }

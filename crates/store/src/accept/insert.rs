@@ -6,8 +6,9 @@ use std::collections::hash_map::Entry;
 use domain::{Mode, Timestamp};
 
 use super::{Identity, NewEvent};
-use crate::connection::Tx;
-use crate::sql::{Many, Put, Value, values};
+use crate::connection::{Row, Tx};
+use crate::postgres::Session;
+use crate::sql::{self, Put, Value, values};
 use crate::{Error, EventState, Result};
 
 /// On SQLite, whether an event is there already is found out by inserting it: one search,
@@ -21,9 +22,7 @@ const INSERT_EVENT: &str =
 const INSERT_BODY: &str = "INSERT INTO event_body (seq, is_json, body) VALUES (?, ?, ?)";
 /// Numbers in the order in which the events came; inserted in the order of the key, so that
 /// replicas which insert the same events wait for one another in the same order.
-static INSERT_EVENTS: Many = Many {
-    sqlite: "",
-    postgres: "WITH block AS MATERIALIZED (SELECT nextval('event_seq') AS start)
+const INSERT_EVENTS: &str = "WITH block AS MATERIALIZED (SELECT nextval('event_seq') AS start)
         INSERT INTO event (account, seq, event_id, gateway, mode, connected_account, endpoint, event_type,
                        api_version, gateway_time, creates, source, received_at, settled_at, state, due_at, attempts,
                        error, writer, batch, body_hash, holds_mismatch)
@@ -37,9 +36,8 @@ static INSERT_EVENTS: Many = Many {
                    creates, received_at, state, due_at, error, writer, batch, body_hash, holds_mismatch, n)
         ORDER BY event_id, gateway, mode, connected_account
         ON CONFLICT (account, event_id, gateway, mode, connected_account) DO NOTHING
-        RETURNING event_id, gateway, mode, connected_account, seq",
-    types: "atttttttibitittiyb",
-};
+        RETURNING event_id, gateway, mode, connected_account, seq";
+const EVENT_TYPES: &str = "atttttttibitittiyb";
 /// What the sequence of events grows by each time.
 const BLOCK: usize = 1024;
 static INSERT_BODIES: Put = Put::new("event_body (account, seq, received_at, is_json, body)", "aiiby", "", "");
@@ -56,7 +54,7 @@ pub(super) fn insert_events<'a>(
 ) -> Result<(Inserted<'a>, Vec<usize>)> {
     match tx {
         Tx::Sqlite(connection) => insert_into_sqlite(connection, writer, number, events),
-        Tx::Postgres(_) => insert_into_postgres(tx, writer, number, events),
+        Tx::Postgres(session) => insert_into_postgres(tx, session, writer, number, events),
     }
 }
 
@@ -113,6 +111,7 @@ fn insert_into_sqlite<'a>(
 
 fn insert_into_postgres<'a>(
     tx: &Tx<'_>,
+    session: &Session,
     writer: &str,
     number: i64,
     events: &[&'a NewEvent],
@@ -153,13 +152,13 @@ fn insert_into_postgres<'a>(
     let mut seqs: Vec<Option<i64>> = vec![None; events.len()];
     for block in rows.chunks(BLOCK) {
         let values: Vec<Value<'_>> = block.iter().flat_map(row).collect();
-        tx.insert_returning(&INSERT_EVENTS, &values, |row| {
+        for row in session.rows(INSERT_EVENTS, sql::columns(EVENT_TYPES, &values)?)? {
+            let row = Row::Postgres(&row);
             let mode = Mode::parse(row.str(2)?).ok_or_else(|| Error::corrupt("event", "", "its mode is none"))?;
             if let Some(index) = firsts.get(&(row.str(0)?, row.str(1)?, mode, row.str(3)?)) {
                 seqs[*index] = Some(row.get(4)?);
             }
-            Ok(())
-        })?;
+        }
     }
     let mut bodies = tx.batch(INSERT_BODIES.many())?;
     let (mut new, mut repeats) = (Vec::with_capacity(events.len()), Vec::new());

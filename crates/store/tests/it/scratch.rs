@@ -39,6 +39,14 @@ pub struct Scratch {
     database: Database,
 }
 
+/// What an event stated when it was applied.
+pub struct Stated {
+    pub event_id: String,
+    pub facts: domain::Facts,
+    /// So many of those that it was read from are there.
+    pub bodies: usize,
+}
+
 impl Deref for Scratch {
     type Target = Store;
 
@@ -107,6 +115,20 @@ impl Scratch {
     pub async fn seq_of(&self, event_id: &str) -> i64 {
         let sql = format!("SELECT seq FROM event WHERE event_id = '{event_id}'");
         self.value(&sql).await.parse().expect("a number")
+    }
+
+    /// What is stored of what events stated, in the order of acceptance.
+    pub async fn stated(&self) -> Vec<Stated> {
+        let sql = "SELECT e.event_id, f.facts,
+                          (SELECT count(*) FROM event_body b WHERE b.seq = e.seq)
+                          + (SELECT count(*) FROM event_rendering r WHERE r.seq = e.seq AND length(r.body) > 0)
+                   FROM event e JOIN event_facts f ON f.seq = e.seq ORDER BY e.seq";
+        let stated = |row: Vec<String>| Stated {
+            event_id: row[0].clone(),
+            facts: serde_json::from_str(&row[1]).expect("facts"),
+            bodies: row[2].parse().expect("a count"),
+        };
+        self.rows(sql).await.into_iter().map(stated).collect()
     }
 
     pub async fn accepted(&self, batch: &[NewEvent]) -> Vec<Receipt> {
